@@ -1,0 +1,75 @@
+// Float arrays: of which type they are, whether they have the elements that a call needs, and new ones for results.
+//
+// Types are told by the internal slot (node:util's types), as instanceof fails for an array of another realm: a vm
+// context, a frame, a test runner's sandbox.
+import { types } from 'node:util';
+import type { FloatArray } from './binding.ts';
+import { describe, detached, outOfMemory, shapeMismatch } from './errors.ts';
+import { elementsOf, type Layout } from './shape.ts';
+
+export function isFloatArray(value: unknown): value is FloatArray {
+  return types.isFloat32Array(value) || types.isFloat64Array(value);
+}
+
+/** The name of the type that results for this array have, for error texts. */
+export function typeNameOf(array: FloatArray): 'Float32Array' | 'Float64Array' {
+  return types.isFloat32Array(array) ? 'Float32Array' : 'Float64Array';
+}
+
+export function isSameType(value: unknown, array: FloatArray): value is FloatArray {
+  return types.isFloat32Array(array) ? types.isFloat32Array(value) : types.isFloat64Array(value);
+}
+
+/**
+ * Checks that x has exactly the elements of its shape. Like every check of a length it comes after the last of the
+ * caller's getters has run, as those may detach or resize a buffer.
+ */
+export function checkInput(x: FloatArray, layout: Layout, shape: unknown): void {
+  checkAttached(x, 'x');
+  const elements = elementsOf(layout);
+  if (elements === x.length) return;
+  const expected = `sizes whose product is ${x.length}, the length of x,`;
+  throw shapeMismatch(expected, 'shape', `${describe(shape)} with the product ${elements}`);
+}
+
+/** Checks that a result of `elements` fits into an array of the caller's. */
+export function checkOutput(out: FloatArray | Int32Array, elements: number, name: string): void {
+  checkAttached(out, name);
+  if (out.length >= elements) return;
+  throw shapeMismatch(`an array of at least ${elements} elements`, name, `one of ${out.length}`);
+}
+
+/** A new array of the type of `like`. */
+export function allocate(like: FloatArray, elements: number, what: string): FloatArray {
+  return types.isFloat32Array(like)
+    ? allocated(Float32Array, elements, what)
+    : allocated(Float64Array, elements, what);
+}
+
+/** A new array; `what` says what it holds. */
+export function allocated<Array extends FloatArray | Int32Array>(
+  type: { new (length: number): Array; BYTES_PER_ELEMENT: number },
+  elements: number,
+  what: string,
+): Array {
+  try {
+    return new type(elements);
+  } catch {
+    // Too long for a typed array, or more than the system gives.
+    const bytes = elements * type.BYTES_PER_ELEMENT;
+    throw outOfMemory('a result that can be allocated', what, `one of ${elements} elements, ${bytes} bytes`);
+  }
+}
+
+/**
+ * An array whose buffer was detached, or shrank until the array was out of its bounds, says that it is empty. Reading
+ * an element through the standard's own function tells such an array from an empty one.
+ */
+function checkAttached(array: FloatArray | Int32Array, name: string): void {
+  if (array.length > 0) return;
+  try {
+    Reflect.apply(Float32Array.prototype.at, array, [0]);
+  } catch {
+    throw detached(name);
+  }
+}

@@ -1,0 +1,77 @@
+// The errors that callers see: TypeError and RangeError with a `code`, and a text of one form,
+// "Expected <what> for <name> but received <what, of which type>".
+import { inspect, types } from 'node:util';
+
+/**
+ * The `code` of an error that this package throws.
+ *
+ * - `ERR_INVALID_ARG_TYPE`: an argument is of a type that is not accepted.
+ * - `ERR_OUT_OF_RANGE`: a size, the axis or the number of threads is outside its range.
+ * - `ERR_SHAPE_MISMATCH`: a shape and the number of elements do not fit each other, or `out` is too small.
+ * - `ERR_OVERLAP`: the result would be written over memory that is still to be read.
+ * - `ERR_OUT_OF_MEMORY`: the result or the working memory cannot be allocated.
+ * - `ERR_DETACHED`: an array's buffer was detached, or shrank until the array was out of its bounds.
+ * - `ERR_NATIVE_LIBRARY`: the native library could not be loaded.
+ * - `ERR_UNSUPPORTED_ISA`: SOFTMAX_NATIVE_ISA names an instruction set that cannot be used here.
+ */
+export type ErrorCode =
+  | 'ERR_INVALID_ARG_TYPE'
+  | 'ERR_OUT_OF_RANGE'
+  | 'ERR_SHAPE_MISMATCH'
+  | 'ERR_OVERLAP'
+  | 'ERR_OUT_OF_MEMORY'
+  | 'ERR_DETACHED'
+  | 'ERR_NATIVE_LIBRARY'
+  | 'ERR_UNSUPPORTED_ISA';
+
+/** An error that this package throws. */
+export interface SoftmaxNativeError extends Error {
+  readonly code: ErrorCode;
+}
+
+export function invalidType(expected: string, name: string, received: unknown): SoftmaxNativeError {
+  return withCode(new TypeError(text(expected, name, describe(received))), 'ERR_INVALID_ARG_TYPE');
+}
+
+export function outOfRange(expected: string, name: string, received: unknown): SoftmaxNativeError {
+  return withCode(new RangeError(text(expected, name, describe(received))), 'ERR_OUT_OF_RANGE');
+}
+
+export function shapeMismatch(expected: string, name: string, received: string): SoftmaxNativeError {
+  return withCode(new RangeError(text(expected, name, received)), 'ERR_SHAPE_MISMATCH');
+}
+
+export function outOfMemory(expected: string, name: string, received: string): SoftmaxNativeError {
+  return withCode(new RangeError(text(expected, name, received)), 'ERR_OUT_OF_MEMORY');
+}
+
+export function detached(name: string): SoftmaxNativeError {
+  const received = 'one whose buffer is detached, or has become too small for it';
+  return withCode(new TypeError(text('an array with memory', name, received)), 'ERR_DETACHED');
+}
+
+export function nativeLibrary(message: string, cause: unknown): SoftmaxNativeError {
+  return withCode(new Error(message, { cause }), 'ERR_NATIVE_LIBRARY');
+}
+
+/** What was received, short enough for one line. */
+export function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (types.isTypedArray(value)) return `${value[Symbol.toStringTag]}(${value.length}) of type object`;
+  const short = {
+    depth: 0,
+    maxArrayLength: 8,
+    maxStringLength: 40,
+    breakLength: Infinity,
+    customInspect: false,
+  };
+  return `${inspect(value, short)} of type ${typeof value}`;
+}
+
+function text(expected: string, name: string, received: string): string {
+  return `Expected ${expected} for ${name} but received ${received}`;
+}
+
+function withCode(error: Error, code: ErrorCode): SoftmaxNativeError {
+  return Object.assign(error, { code });
+}

@@ -1,0 +1,205 @@
+// The argument x: what it may be, how it is read as one float array, and how a result is given the same form.
+import { types } from 'node:util';
+import { allocated, isFloatArray, isSameType, typeNameOf } from './arrays.ts';
+import type { FloatArray } from './binding.ts';
+import { describe, invalidType, outOfRange, shapeMismatch } from './errors.ts';
+import { copyOf, isSameShape, shapeText, type Shape } from './shape.ts';
+
+/** A float array with its shape. Other properties are ignored. */
+export interface Tensor<Data extends FloatArray = FloatArray> {
+  readonly data: Data;
+  readonly shape: Shape;
+}
+
+/** A float array with its shape under the name that ONNX Runtime gives it. Other properties are ignored. */
+export interface DimsTensor<Data extends FloatArray = FloatArray> {
+  readonly data: Data;
+  readonly dims: Shape;
+}
+
+/**
+ * What the functions take: float arrays, of any realm and over shared memory too, which are read where they are; plain
+ * numbers or rows of them, computed in float64; or an object of a float array and its shape.
+ */
+export type Logits = FloatArray | readonly number[] | readonly (readonly number[])[] | Tensor | DimsTensor;
+
+/** The type of a new array for the elements of x: Float64Array for plain numbers. */
+export type ElementArray<X, Memory extends ArrayBufferLike = ArrayBuffer> = X extends Float32Array
+  ? Float32Array<Memory>
+  : X extends readonly unknown[] | Float64Array
+    ? Float64Array<Memory>
+    : X extends { readonly data: infer Data }
+      ? ElementArray<Data, Memory>
+      : never;
+
+/** A result of the same form as x. */
+export type Like<X> = X extends FloatArray
+  ? ElementArray<X>
+  : X extends readonly (readonly number[])[]
+    ? number[][]
+    : X extends readonly number[]
+      ? number[]
+      : X extends Tensor<infer Data>
+        ? { data: ElementArray<Data>; shape: number[] }
+        : X extends DimsTensor<infer Data>
+          ? { data: ElementArray<Data>; dims: number[] }
+          : never;
+
+/** An array that a result for x may be written to. */
+export type Writable<X> = ElementArray<X, ArrayBufferLike>;
+
+/** What `out` may be for x. */
+export type OutFor<X> = X extends Tensor | DimsTensor
+  ? Writable<X> | { readonly data: Writable<X> }
+  : Writable<X>;
+
+/** x as the operations need it. */
+export interface Input {
+  readonly data: FloatArray;
+  /** The shape for the layout, not yet checked; undefined is one row. */
+  readonly shape: unknown;
+  /** What x was: an array itself, numbers, rows of numbers, or an object whose shape has this name. */
+  readonly form: 'array' | 'numbers' | 'rows' | 'shape' | 'dims';
+}
+
+const accepted = 'Float32Array, Float64Array, number[], number[][], { data, shape } or { data, dims }';
+
+/** Reads x, whose getters run now, and the option `shape`. Plain numbers are copied to a Float64Array. */
+export function readInput(x: unknown, shape: unknown): Input {
+  if (isFloatArray(x)) return { data: x, shape, form: 'array' };
+  if (Array.isArray(x)) return Array.isArray(x[0]) ? readRows(x, shape) : readNumbers(x, shape);
+  if (typeof x !== 'object' || x === null || types.isTypedArray(x)) throw invalidType(accepted, 'x', x);
+
+  const tensor = readTensor(x, 'x');
+  if (tensor.shape === undefined) throw invalidType(accepted, 'x', x);
+  return { data: tensor.data, shape: agreed(shape, tensor.shape), form: tensor.form };
+}
+
+/**
+ * The array that `out` stands for. For a tensor, `out` may be an object with such an array, whose own shape must then
+ * be the result's: x's shape with the sizes that the operation appends.
+ */
+export function readOut(out: unknown, input: Input, ...appended: number[]): FloatArray {
+  const { data, form } = input;
+  if (isSameType(out, data)) return out;
+  const expected = typeNameOf(data);
+  if (
+    (form !== 'shape' && form !== 'dims') ||
+    typeof out !== 'object' ||
+    out === null ||
+    types.isTypedArray(out)
+  ) {
+    throw invalidType(expected, 'out', out);
+  }
+  const tensor = readTensor(out, 'out');
+  if (!isSameType(tensor.data, data)) throw invalidType(expected, 'out.data', tensor.data);
+  const sizes = sizesOf(input, appended);
+  if (tensor.shape !== undefined && !isSameShape(tensor.shape, sizes)) {
+    throw shapeMismatch(
+      `the result's shape, ${shapeText(sizes)},`,
+      `out.${tensor.form}`,
+      describe(tensor.shape),
+    );
+  }
+  return tensor.data;
+}
+
+/** A result in the form of x: the array itself, numbers, rows of numbers, or an object of the same property names. */
+export function resultLike(input: Input, result: FloatArray, ...appended: number[]): unknown {
+  const { form } = input;
+  if (form === 'array') return result;
+  const sizes = sizesOf(input, appended);
+  if (form === 'numbers' || form === 'rows') return nested(result, sizes);
+  return { data: result, [form]: sizes };
+}
+
+/** The sizes of a result's form. A flat number[] stays flat, whatever shape the option gave it. */
+function sizesOf({ data, shape, form }: Input, appended: number[]): number[] {
+  return [...(form === 'numbers' ? [data.length] : copyOf(shape as Shape)), ...appended];
+}
+
+function readNumbers(x: readonly unknown[], shape: unknown): Input {
+  const data = allocated(Float64Array, x.length, 'x');
+  fill(data, 0, x, x.length, 'x');
+  return { data, shape, form: 'numbers' };
+}
+
+function readRows(x: readonly unknown[], shape: unknown): Input {
+  const rows = x.length;
+  const k = (x[0] as readonly unknown[]).length;
+  const data = allocated(Float64Array, rows * k, 'x');
+  for (let row = 0; row < rows; row++) {
+    const values = x[row];
+    if (!Array.isArray(values)) throw invalidType('an array of numbers', `x[${row}]`, values);
+    if (values.length !== k)
+      throw shapeMismatch(`rows of ${k} numbers`, 'x', `${values.length} in x[${row}]`);
+    fill(data, row * k, values, k, `x[${row}]`);
+  }
+  return { data, shape: agreed(shape, [rows, k]), form: 'rows' };
+}
+
+function fill(
+  data: Float64Array,
+  start: number,
+  values: readonly unknown[],
+  count: number,
+  name: string,
+): void {
+  for (let i = 0; i < count; i++) {
+    const value = values[i];
+    if (typeof value !== 'number') throw invalidType('a number', `${name}[${i}]`, value);
+    data[start + i] = value;
+  }
+}
+
+/** An object with a float array, and its shape if it has one. */
+function readTensor(
+  object: object,
+  name: string,
+): { data: FloatArray; shape: Shape | undefined; form: 'shape' | 'dims' } {
+  const { data, shape: named, dims, stride, strides, offset } = object as Record<string, unknown>;
+  const form = named === undefined ? 'dims' : 'shape';
+  const shape = named ?? dims;
+  if (!isFloatArray(data)) throw invalidType('Float32Array or Float64Array', `${name}.data`, data);
+  if (shape === undefined) return { data, shape, form };
+  if (!Array.isArray(shape)) throw invalidType('an array of sizes', `${name}.${form}`, shape);
+
+  const sizes = [...(shape as Shape)];
+  checkContiguous(sizes, stride ?? strides, `${name}.stride`);
+  if (offset !== undefined && offset !== 0) throw outOfRange('0', `${name}.offset`, offset);
+  return { data, shape: sizes, form };
+}
+
+/** Refuses the strides of a transposed or sliced view (of an ndarray): its elements are not where the shape says. */
+function checkContiguous(sizes: Shape, strides: unknown, name: string): void {
+  if (strides === undefined) return;
+  if (!Array.isArray(strides)) throw invalidType('an array of strides', name, strides);
+  let expected = 1;
+  for (let dimension = sizes.length - 1; dimension >= 0; dimension--) {
+    const size = sizes[dimension] ?? 1;
+    if (size !== 1 && strides[dimension] !== expected) {
+      throw shapeMismatch('row-major strides without gaps', name, describe(strides));
+    }
+    expected *= size;
+  }
+}
+
+/** The shape that x carries itself; the option may repeat it. */
+function agreed(option: unknown, own: Shape): Shape {
+  if (option === undefined) return own;
+  if (!Array.isArray(option)) throw invalidType('an array of sizes', 'shape', option);
+  if (!isSameShape(option as Shape, own)) {
+    throw shapeMismatch(`the shape of x itself, ${shapeText(own)},`, 'shape', describe(option));
+  }
+  return own;
+}
+
+/** The elements as arrays in arrays, by the sizes. */
+function nested(elements: FloatArray, sizes: Shape): unknown[] {
+  const [size = 0, ...rest] = sizes;
+  if (rest.length === 0) return Array.from(elements);
+  const length = elements.length / size;
+  return Array.from({ length: size }, (_, i) =>
+    nested(elements.subarray(i * length, (i + 1) * length), rest),
+  );
+}

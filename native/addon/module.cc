@@ -1,0 +1,63 @@
+// The native module `softmax_native`: positional primitives for lib/, and what the processor offers.
+//
+// There is no state per environment: the main thread and every worker use the same functions, and whatever the CPU
+// back end decides once (the instruction set) is decided for the process.
+#include <napi.h>
+
+#include <string>
+
+#include "cpu/cpu.h"
+#include "operations.h"
+
+namespace softmax_native::addon {
+namespace {
+
+// { isa: 'avx2', available: ['scalar', 'avx2'], passiveWait: true }
+Napi::Value cpu_info(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array available = Napi::Array::New(env);
+  for (const char* const* name = cpu::available_isas(); *name != nullptr; ++name) {
+    available.Set(available.Length(), Napi::String::New(env, *name));
+  }
+  Napi::Object cpu = Napi::Object::New(env);
+  cpu.Set("isa", cpu::isa());
+  cpu.Set("available", available);
+  cpu.Set("passiveWait", cpu::passive_wait());
+  return cpu;
+}
+
+void throw_unsupported_isa(Napi::Env env) {
+  std::string text = "Expected ";
+  for (const char* const* name = cpu::available_isas(); *name != nullptr; ++name) {
+    if (name != cpu::available_isas()) text += name[1] == nullptr ? " or " : ", ";
+    text += *name;
+  }
+  text += " for SOFTMAX_NATIVE_ISA on this processor but received ";
+  text += cpu::requested_isa();
+  napi_throw_error(env, "ERR_UNSUPPORTED_ISA", text.c_str());
+}
+
+// Without node-addon-api's wrapper, which would cost more than the call itself on small rows.
+void add_operation(Napi::Env env, Napi::Object exports, const char* name, napi_callback operation) {
+  napi_value function;
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, operation, nullptr, &function) == napi_ok) {
+    exports.Set(name, Napi::Value(env, function));
+  }
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  if (cpu::isa() == nullptr) {
+    throw_unsupported_isa(env);
+    return exports;
+  }
+  add_operation(env, exports, "softmax", softmax);
+  add_operation(env, exports, "rowMax", row_max);
+  add_operation(env, exports, "softmaxJacobian", softmax_jacobian);
+  exports.Set("cpuInfo", Napi::Function::New(env, cpu_info, "cpuInfo"));
+  return exports;
+}
+
+NODE_API_MODULE(softmax_native, initialize)
+
+}  // namespace
+}  // namespace softmax_native::addon

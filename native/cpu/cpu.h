@@ -1,0 +1,40 @@
+// The CPU back end's functions, as the addon calls them: each works on an (outer, k, inner) array whose
+// element (o, j, i) lies at (o * k + j) * inner + i, and treats every (o, i) as one row of k logits.
+#pragma once
+
+#include <cstdint>
+
+namespace softmax_native::cpu {
+
+enum class Status { ok, out_of_memory };
+
+struct Layout {
+  int64_t outer;
+  int64_t k;
+  int64_t inner;
+};
+
+// y may be x itself; otherwise the two must not overlap. `threads` is the most that may be used.
+template <class T>
+Status softmax(const T* x, T* y, Layout layout, int threads);
+
+// argmax may be null. NaN wins over every number; the first index wins among equals; k = 0 gives -inf and -1.
+template <class T>
+Status row_max(const T* x, T* max, int32_t* argmax, Layout layout, int threads);
+
+// jacobian is (rows, k, k): J[i][j] = p_i * (delta_ij - p_j).
+template <class T>
+Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int threads);
+
+// The instruction sets this build holds and this processor runs, best last; a null pointer ends the list.
+const char* const* available_isas();
+
+// The one in use: the best available, or the one SOFTMAX_NATIVE_ISA names. Null when that name cannot be used;
+// requested_isa() then says which it was.
+const char* isa();
+const char* requested_isa();
+
+// True unless OMP_WAIT_POLICY=active asked, before the library was loaded, that idle threads spin between calls.
+bool passive_wait();
+
+}  // namespace softmax_native::cpu

@@ -1,0 +1,20 @@
+// What a SIMD register type V adds to the arithmetic of numerics/scalar.h. Each vector_*.h specialises it:
+//
+//   width                       lanes in a register
+//   load(p), store(p, v)        a whole register; p needs no alignment
+//   load_part(p, n, fill)       n < width lanes from memory, the others `fill`; touches no memory beyond
+//   store_part(p, n, v)         the first n < width lanes
+//   fold_sum(v)                 adds lane i to lane i + width/2, then i + width/4, ... : the order of numerics/sum.h
+//   fold_max(v)                 the largest lane (no NaN among them)
+//   first_equal(v, value)       the first lane equal to value, or -1
+//   first_nan(v)                the first lane that is NaN, or -1
+#pragma once
+
+namespace softmax_native {
+namespace {
+
+template <class V>
+struct Lanes;
+
+}  // namespace
+}  // namespace softmax_native

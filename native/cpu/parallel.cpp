@@ -1,0 +1,54 @@
+// Threads by OpenMP.
+#include "parallel.h"
+
+#include <strings.h>
+
+#include <cstdlib>
+
+#include "cpu.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace softmax_native::cpu {
+namespace {
+
+// What idle OpenMP threads do between calls, as OMP_WAIT_POLICY says. Read when the library is loaded, which is when the
+// OpenMP runtime reads it too.
+enum class Idle { sleep, spin, unknown };
+
+Idle idle_threads() {
+  const char* policy = std::getenv("OMP_WAIT_POLICY");
+  if (!policy) return Idle::unknown;
+  return strcasecmp(policy, "active") == 0 ? Idle::spin : Idle::sleep;
+}
+
+const Idle kIdle = idle_threads();
+
+}  // namespace
+
+bool passive_wait() { return kIdle != Idle::spin; }
+
+void parallel_ranges(int64_t items, int threads, void (*work)(void* context, int64_t begin, int64_t end),
+                     void* context) {
+  if (threads > items) threads = static_cast<int>(items);
+#if defined(_OPENMP)
+  if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+    {
+      const int64_t team = omp_get_num_threads();
+      const int64_t self = omp_get_thread_num();
+      const int64_t share = items / team, extra = items % team;
+      const int64_t begin = self * share + (self < extra ? self : extra);
+      work(context, begin, begin + share + (self < extra ? 1 : 0));
+    }
+    // Left to its default the runtime lets its threads spin until the next call: end them instead.
+    if (kIdle == Idle::unknown) omp_pause_resource(omp_pause_soft, omp_get_initial_device());
+    return;
+  }
+#endif
+  if (items > 0) work(context, 0, items);
+}
+
+}  // namespace softmax_native::cpu

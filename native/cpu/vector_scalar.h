@@ -1,0 +1,30 @@
+// Vectors of width 1: float and double themselves. Runs on every processor; where there is no fma instruction the C
+// library computes it.
+#pragma once
+
+#include "../numerics/scalar.h"
+#include "lanes.h"
+
+namespace softmax_native {
+namespace {
+
+template <class T>
+struct ScalarLanes {
+  static constexpr int width = 1;
+  static T load(const T* p) { return *p; }
+  static T load_part(const T*, int, T fill) { return fill; }
+  static void store(T* p, T v) { *p = v; }
+  static void store_part(T*, int, T) {}
+  static T fold_sum(T v) { return v; }
+  static T fold_max(T v) { return v; }
+  static int first_equal(T v, T value) { return v == value ? 0 : -1; }
+  static int first_nan(T v) { return v != v ? 0 : -1; }
+};
+
+template <>
+struct Lanes<float> : ScalarLanes<float> {};
+template <>
+struct Lanes<double> : ScalarLanes<double> {};
+
+}  // namespace
+}  // namespace softmax_native

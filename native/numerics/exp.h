@@ -1,0 +1,81 @@
+// The split exponential: exp(x) = p(x) * 2^n(x), n(x) an integer and p(x) in about [0.7, 1.42], both from x alone.
+//
+// A row's reference is the integer N = n(max x), not the maximum itself. Nothing is subtracted from x, so nothing is
+// rounded away there (x - max loses up to 65 ulp of the result in float32), and partial results under two references
+// differ by an exact power of two.
+//
+// Reduction after Cody and Waite: n = rint(x log2 e), t = x - n ln 2, p = e^t = 1 + t + t^2 q(t). x - n*ln2 is exact
+// under fma for |x| < 2^17 (ln2 has as many bits as the format, and the difference fits it); the rest of ln 2 is then
+// subtracted with its rounding error kept, and e^t is returned as two numbers whose sum is right to 0.13 units in the
+// last place (test/native/exp_sweep.cpp tries every float32).
+#pragma once
+
+#include "format.h"
+
+namespace softmax_native {
+namespace {
+
+// An unevaluated sum. |tail| may be up to a tenth of head: adding it to head would round.
+template <class V>
+struct Pair {
+  V head;
+  V tail;
+};
+
+// n(x) as a floating-point integer. No x below 2^17 in magnitude makes x log2_e a tie, so the rounding of n does not
+// depend on what is added to the magic number below.
+template <class V>
+SOFTMAX_FN V exponent_of(V x) {
+  using F = Format<Scalar<V>>;
+  const V magic = broadcast<V>(F::magic);
+  return fma(x, broadcast<V>(F::log2_e), magic) - magic;
+}
+
+// 2^e for integers e of the normal range; +0 for every smaller e.
+template <class V>
+SOFTMAX_FN V power_of_two(V e) {
+  using F = Format<Scalar<V>>;
+  const V clamped = larger(e, broadcast<V>(Scalar<V>(F::min_exponent - 1)));
+  return low_bits_as_exponent(clamped + broadcast<V>(F::magic + Scalar<V>(F::exponent_bias)));
+}
+
+// What exp_scaled needs of a reference exponent N.
+template <class V>
+struct ExpReference {
+  V magic;  // rounds to an integer and leaves n - N + scale + bias in the low bits
+  V bound;  // logits below it give 0
+};
+
+template <class V>
+SOFTMAX_FN ExpReference<V> exp_reference(V exponent) {
+  using F = Format<Scalar<V>>;
+  using T = Scalar<V>;
+  return {broadcast<V>(F::magic + T(F::exponent_bias + F::scale)) - exponent,
+          (exponent - broadcast<V>(T(F::cutoff))) * broadcast<V>(F::ln2)};
+}
+
+// exp(x) * 2^(scale - N) as a pair; (0, 0) for x below the reference's bound; NaN for NaN.
+template <class V>
+SOFTMAX_FN Pair<V> exp_scaled(V x, ExpReference<V> reference) {
+  using F = Format<Scalar<V>>;
+  const V z = fma(x, broadcast<V>(F::log2_e), reference.magic);
+  const V minus_n = reference.magic - z;
+  const V exact = fma(minus_n, broadcast<V>(F::ln2), x);
+  const V t = fma(minus_n, broadcast<V>(F::ln2_rest), exact);
+  const V t_rest = fma(minus_n, broadcast<V>(F::ln2_rest), exact - t);
+
+  V q = broadcast<V>(F::q(F::degree));
+  for (int i = F::degree - 1; i >= 0; i--) q = fma(q, t, broadcast<V>(F::q(i)));
+  // e^(t + t_rest) - 1 - t, where t_rest adds t_rest e^t, of which t_rest (1 + t) is enough.
+  const V beyond_linear = fma(t * t, q, fma(t_rest, t, t_rest));
+
+  // scale * (1 + t), with its rounding error, and scale * (e^t - 1 - t).
+  const V power = low_bits_as_exponent(z);
+  const V head = fma(power, t, power);
+  const V head_error = fma(power, t, power - head);
+  const V tail = fma(power, beyond_linear, head_error);
+  return {zero_where_less(x, reference.bound, head), zero_where_less(x, reference.bound, tail)};
+}
+
+}  // namespace
+}  // namespace softmax_native

@@ -1,0 +1,51 @@
+// The Jacobian of softmax: J_ij = p_i (delta_ij - p_j).
+//
+// Off the diagonal, -p_i p_j. On it, p_i (1 - p_i): where p_i is above one half, 1 - p_i would keep only the rounding
+// error of p_i (and give 0 where the truth is 1e-27), so it is formed as the sum of the other exponentials over the
+// sum of all.
+#pragma once
+
+#include "softmax.h"
+
+namespace softmax_native {
+namespace {
+
+// -p_i p_j, and +0 where that is below the smallest normal number. `p_i_up` is p_i / min_normal: no product of two
+// probabilities is then subnormal.
+template <class V>
+SOFTMAX_FN V jacobian_off_diagonal(V p_i_up, V p_j) {
+  using T = Scalar<V>;
+  const V product = p_i_up * p_j;
+  return zero_where_less(product, broadcast<V>(T(1)), product * broadcast<V>(-Format<T>::min_normal));
+}
+
+template <class T>
+SOFTMAX_FN T jacobian_scale_up(T p_i) {
+  return p_i * (T(1) / Format<T>::min_normal);
+}
+
+// p_i (1 - p_i) for p_i of one half at most.
+template <class T>
+SOFTMAX_FN T jacobian_diagonal(T p_i) {
+  return fma(T(0) - p_i, p_i, p_i);
+}
+
+// The same for a larger p_i, from the row's sum and the sum of the row without column i (both under one shift).
+template <class T>
+SOFTMAX_FN T jacobian_diagonal(T p_i, Sum<T> all, Sum<T> others) {
+  using F = Format<T>;
+  if (others.head == T(0)) return T(0);
+  const Pair<T> inverse = reciprocal(all);
+  const T small = fma(others.tail, inverse.head, others.head * inverse.tail);
+  const T ratio = fma(others.head, inverse.head, small) * F::scale_down;  // under both references alike
+  const T one_exponent_apart = p_i * ratio;
+  // The exponents may be further apart than a normal power of two reaches: two steps, of which only the last can
+  // leave the normal range.
+  const T exponent = others.exponent - all.exponent;
+  const T first = larger(exponent, T(F::min_exponent / 2));
+  const T result = (one_exponent_apart * power_of_two(first)) * power_of_two(exponent - first);
+  return zero_where_less(result, F::min_normal, result);
+}
+
+}  // namespace
+}  // namespace softmax_native

@@ -1,0 +1,30 @@
+// The maximum of a row and its first index. NaN counts above every number, and the first NaN above later ones.
+#pragma once
+
+#include "../numerics/format.h"
+
+namespace softmax_native {
+namespace {
+
+template <class T>
+struct MaxWithIndex {
+  T max;
+  int64_t index;
+};
+
+// Of an empty row.
+template <class T>
+SOFTMAX_FN MaxWithIndex<T> no_max() {
+  return {-infinity<T>(), -1};
+}
+
+// The maximum so far and one more element, which comes later in the row.
+template <class T>
+SOFTMAX_FN MaxWithIndex<T> max_with(MaxWithIndex<T> so_far, T value, int64_t index) {
+  const bool first = so_far.index < 0;
+  const bool replaces = value > so_far.max || (value != value && so_far.max == so_far.max);
+  return first || replaces ? MaxWithIndex<T>{value, index} : so_far;
+}
+
+}  // namespace
+}  // namespace softmax_native

@@ -1,0 +1,51 @@
+// Builds the native library and dist/ where they are missing or older than their sources, and says so; otherwise
+// does nothing. npm test, npm run demo and npm run bench start with it, so that they work in a fresh clone.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+const products = [
+  {
+    script: 'build:native',
+    output: 'build/Release/softmax_native.node',
+    sources: ['CMakeLists.txt', 'native', 'test/native'],
+  },
+  {
+    script: 'build:ts',
+    output: 'dist/index.js',
+    sources: ['tsconfig.json', 'lib'],
+  },
+];
+
+for (const { script, output, sources } of products) {
+  const product = path.join(root, output);
+  const built = existsSync(product) ? statSync(product).mtimeMs : undefined;
+  if (built !== undefined && built >= Math.max(...sources.map(newestChange))) continue;
+
+  console.log(
+    `${output} is ${built === undefined ? 'missing' : 'older than its sources'}: npm run ${script}`,
+  );
+  const { status, error } = spawnSync('npm', ['run', '--silent', script], {
+    cwd: root,
+    stdio: 'inherit',
+    shell: process.platform === 'win32',
+  });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+  // A build that finds nothing to do leaves the old time stamp, and would be started again every time.
+  utimesSync(product, new Date(), new Date());
+}
+
+// The time of the last change to a file or to anything below a folder. A folder's own time is the time its list of
+// files changed, so a deleted source counts too.
+function newestChange(source) {
+  const location = path.join(root, source);
+  if (!existsSync(location)) return 0;
+  const { mtimeMs } = statSync(location);
+  if (path.relative(root, location) === path.join('native', 'tools')) return 0;
+  if (!statSync(location).isDirectory()) return mtimeMs;
+  return Math.max(mtimeMs, ...readdirSync(location).map((name) => newestChange(path.join(source, name))));
+}

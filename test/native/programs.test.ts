@@ -1,0 +1,41 @@
+// The C++ programs beside this file: the split exponential over its inputs, and the golden hashes of the numerics.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { deviceInfo } from '../../lib/index.ts';
+
+const programs = new URL('../../build/programs/', import.meta.url);
+const golden = readFileSync(new URL('golden_hashes.txt', import.meta.url), 'utf8');
+
+function run(program: string, args: string[] = [], environment: Record<string, string> = {}) {
+  const { pathname } = new URL(program, programs);
+  return spawnSync(pathname, args, { encoding: 'utf8', env: { ...process.env, ...environment } });
+}
+
+describe('numerics', () => {
+  it('forms the exponential to 0.15 ulp before rounding, on every 64th float32 below 2^16', () => {
+    const { status, stdout } = run('exp_sweep', ['64']);
+    console.log(stdout.trim());
+    expect(stdout).toMatch(/^float32: 37486592 inputs/);
+    expect(status).toBe(0);
+  });
+
+  it.each(deviceInfo().availableIsas)(
+    'has its golden hashes, which the %s kernels meet row by row',
+    (isa) => {
+      const { status, stdout, stderr } = run('golden_hashes', [], { SOFTMAX_NATIVE_ISA: isa });
+      expect(stderr).toBe('');
+      expect(stdout).toBe(golden);
+      expect(status).toBe(0);
+    },
+  );
+
+  it('has the same golden hashes on a CUDA device', ({ skip }) => {
+    skip(!existsSync(new URL('golden_hashes_cuda', programs)), 'built without nvcc');
+    const { status, stdout, stderr } = run('golden_hashes_cuda');
+    skip(/cudaError(InsufficientDriver|NoDevice)/.test(stderr), `no CUDA device: ${stderr.trim()}`);
+    expect(stderr).toBe('');
+    expect(stdout).toBe(golden);
+    expect(status).toBe(0);
+  });
+});
