@@ -1,0 +1,5 @@
+import { compute } from './compute.mjs';
+
+process.on('exit', compute);
+compute();
+process.exit(0);

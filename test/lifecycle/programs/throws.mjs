@@ -1,0 +1,4 @@
+import { compute } from './compute.mjs';
+
+compute();
+throw new Error('thrown on purpose');

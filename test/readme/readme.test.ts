@@ -1,0 +1,87 @@
+// README.md says what is true: every js snippet runs as a module of its own and prints what its `// =>` comments
+// say, line by line; the accuracy table is the one that bench/results/accuracy.json gives; the table of errors has
+// every code; links lead to files.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { withAccuracyTable } from '../../bench/readme.mjs';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
+const readme = read('README.md');
+
+const fences = [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language = '', code = '']) => ({
+  language,
+  code,
+}));
+const snippets = fences.filter(({ language }) => language === 'js').map(({ code }) => code);
+
+describe('snippets', () => {
+  it('are found, and no other language of the library slips through', () => {
+    expect(readme.match(/^```/gm)).toHaveLength(2 * fences.length);
+    expect(new Set(fences.map(({ language }) => language))).toEqual(new Set(['js', 'sh']));
+    expect(snippets.length).toBeGreaterThanOrEqual(7);
+  });
+
+  it.each(snippets.map((code, i) => ({ code, line: lineOf(i) })))(
+    'line $line prints what it says',
+    ({ code }) => {
+      const promised = [...code.matchAll(/\/\/ => (.*)$/gm)].map(([, text]) => text);
+      expect(promised).not.toHaveLength(0);
+
+      // The package resolves its own name from the root, as an installed one does from a project.
+      const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module'], {
+        cwd: root,
+        input: code,
+        encoding: 'utf8',
+      });
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      expect(stdout.trimEnd().split('\n')).toEqual(promised);
+    },
+  );
+});
+
+it('has the accuracy table of bench/results/accuracy.json', () => {
+  const report = JSON.parse(read('bench/results/accuracy.json')) as {
+    rows: { operation: string; dtype: string; worstUlp: number }[];
+  };
+  expect(readme, 'run node bench/readme.mjs').toBe(withAccuracyTable(readme, report));
+
+  const worst = Math.max(
+    ...report.rows
+      .filter(({ operation, dtype }) => operation === 'softmax' && dtype === 'float32')
+      .map(({ worstUlp }) => worstUlp),
+  );
+  const [, printed] = /^\| \*\*softmax-native\*\* +\| +\*\*(\S+)\*\* \|$/m.exec(readme) ?? [];
+  expect(Number(printed)).toBeGreaterThanOrEqual(worst);
+  expect(Number(printed) - worst).toBeLessThan(0.01);
+});
+
+it('lists every error code, and no other', () => {
+  const codes = (text: string, pattern: RegExp): string[] =>
+    [...text.matchAll(pattern)].map(([, code]) => String(code));
+  const listed = codes(readme, /^\| `(ERR_\w+)`/gm);
+  expect(new Set(listed)).toEqual(new Set(codes(read('lib/errors.ts'), /^ {2}\| '(ERR_\w+)'/gm)));
+});
+
+it('links to files and headings that are there', () => {
+  const headings = [...readme.matchAll(/^#+ (.+)$/gm)].map(
+    ([, heading]) =>
+      `#${String(heading)
+        .toLowerCase()
+        .replace(/[^\w\s-]/g, '')
+        .replaceAll(' ', '-')}`,
+  );
+  for (const [, target = ''] of readme.matchAll(/\]\(([^)]+)\)/g)) {
+    if (target.startsWith('#')) expect(headings).toContain(target);
+    else expect(existsSync(path.join(root, target)), target).toBe(true);
+  }
+});
+
+function lineOf(snippet: number): number {
+  let from = 0;
+  for (let i = 0; i <= snippet; i++) from = readme.indexOf('```js\n', from) + 1;
+  return readme.slice(0, from).split('\n').length;
+}

@@ -1,0 +1,137 @@
+// The types of the API: checked by the compiler, never run.
+import {
+  deviceInfo,
+  rowMax,
+  softmax,
+  softmaxJacobian,
+  type ErrorCode,
+  type Like,
+  type Logits,
+  type RowMax,
+  type RowMaxOptions,
+  type RowMaxOut,
+  type SoftmaxNativeError,
+  type SoftmaxOptions,
+} from '../../lib/index.ts';
+
+type IsAny<A> = 0 extends 1 & A ? true : false;
+type Same<A, B> = [A, B, IsAny<A>] extends [B, A, IsAny<B>] ? true : false;
+
+/** Compiles only where the value has exactly the type that is named. */
+declare function hasType<Expected>(): <Actual>(value: Actual, same: Same<Actual, Expected>) => void;
+
+declare const float32: Float32Array;
+declare const float64: Float64Array;
+declare const shared: Float32Array<SharedArrayBuffer>;
+declare const either: Float32Array | Float64Array;
+declare const numbers: number[];
+declare const rows: number[][];
+declare const fixed: readonly [readonly [1, 2], readonly [3, 4]];
+declare const tensor: { data: Float32Array; shape: number[] };
+declare const ortTensor: {
+  readonly data: Float64Array;
+  readonly dims: readonly number[];
+  readonly type: 'float64';
+};
+
+// A new result has the form of x.
+hasType<Float32Array<ArrayBuffer>>()(softmax(float32), true);
+hasType<Float64Array<ArrayBuffer>>()(softmax(float64, { shape: [2, 3], axis: 0, threads: 2 }), true);
+hasType<Float32Array<ArrayBuffer>>()(softmax(shared), true);
+hasType<Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>>()(softmax(either), true);
+hasType<number[]>()(softmax(numbers), true);
+hasType<number[]>()(softmax([1, 2, 3]), true);
+hasType<number[]>()(softmax([1, 2, 3] as const), true);
+hasType<number[][]>()(softmax(rows), true);
+hasType<number[][]>()(softmax([[1], [2]]), true);
+hasType<number[][]>()(softmax(fixed), true);
+hasType<{ data: Float32Array<ArrayBuffer>; shape: number[] }>()(softmax(tensor), true);
+hasType<{ data: Float64Array<ArrayBuffer>; dims: number[] }>()(softmax(ortTensor), true);
+hasType<Float32Array<ArrayBuffer>>()(softmaxJacobian(float32, { shape: [2, 3] }), true);
+hasType<number[][]>()(softmaxJacobian(numbers), true);
+hasType<number[][][]>()(softmaxJacobian(rows), true);
+hasType<{ data: Float64Array<ArrayBuffer>; dims: number[] }>()(softmaxJacobian(ortTensor), true);
+
+// out is what is returned.
+hasType<Float32Array<SharedArrayBuffer>>()(softmax(float32, { out: shared }), true);
+hasType<Float64Array>()(softmax(numbers, { out: float64 }), true);
+hasType<Float64Array>()(softmaxJacobian(rows, { out: float64 }), true);
+hasType<Float32Array>()(softmax(tensor, { out: float32 }), true);
+hasType<{ data: Float32Array; shape: number[] }>()(softmax(tensor, { out: tensor }), true);
+hasType<Float32Array<ArrayBuffer>>()(softmax(float32, { out: undefined, shape: undefined }), true);
+
+// An out that may be there.
+declare const maybe: Float64Array | undefined;
+hasType<number[] | Float64Array>()(softmax(numbers, { out: maybe }), true);
+declare const options: SoftmaxOptions<Float64Array>;
+hasType<number[] | Float64Array>()(softmax(numbers, options), true);
+hasType<number[][] | Float64Array>()(softmaxJacobian(numbers, { out: maybe }), true);
+
+declare const own: SoftmaxOptions;
+hasType<Float32Array<ArrayBuffer>>()(softmax(float32, own), true);
+declare const ownRowMax: RowMaxOptions;
+hasType<RowMax<Float32Array<ArrayBuffer>, Int32Array<ArrayBuffer>>>()(rowMax(tensor, ownRowMax), true);
+declare const maybeRowMax: RowMaxOptions<RowMaxOut<Float32Array> | undefined>;
+hasType<RowMax>()(rowMax(float32, maybeRowMax), false);
+hasType<Float32Array>()(rowMax(float32, maybeRowMax).max, true);
+
+// rowMax has arrays, whatever x is.
+hasType<RowMax<Float32Array<ArrayBuffer>, Int32Array<ArrayBuffer>>>()(rowMax(float32), true);
+hasType<RowMax<Float64Array<ArrayBuffer>, Int32Array<ArrayBuffer>>>()(rowMax(rows, { keepdims: true }), true);
+hasType<RowMax<Float64Array<ArrayBuffer>, Int32Array<ArrayBuffer>>>()(rowMax(ortTensor, { axis: 0 }), true);
+hasType<Float32Array<SharedArrayBuffer>>()(rowMax(float32, { out: { max: shared } }).max, true);
+hasType<Int32Array<ArrayBuffer>>()(rowMax(float32, { out: { max: shared } }).argmax, true);
+hasType<number[]>()(rowMax(float32).shape, true);
+
+// A function over any input.
+export function generic<X extends Logits>(x: X): Like<X> {
+  return softmax(x);
+}
+export function floats(x: Float32Array | Float64Array): Float32Array | Float64Array {
+  return softmax(x, { shape: [x.length] });
+}
+
+// What is refused.
+// @ts-expect-error -- integers
+softmax(new Int32Array(3));
+// @ts-expect-error -- strings
+softmax(['1']);
+// @ts-expect-error -- deeper arrays
+softmax([[[1]]]);
+// @ts-expect-error -- data of plain numbers
+softmax({ data: [1, 2], shape: [2] });
+// @ts-expect-error -- data without a shape
+softmax({ data: float32 });
+// @ts-expect-error -- out of another type
+softmax(float32, { out: float64 });
+// @ts-expect-error -- plain numbers are computed in float64
+softmax(numbers, { out: float32 });
+// @ts-expect-error -- an object for an array
+softmax(float32, { out: tensor });
+// @ts-expect-error -- plain numbers are not written
+softmax(numbers, { out: numbers });
+// @ts-expect-error -- a misspelt option
+softmax(float32, { axes: 1 });
+// @ts-expect-error -- a misspelt option beside out
+softmax(float32, { out: float32, axes: 1 });
+// @ts-expect-error -- a shape of another type
+softmax(float32, { shape: 3 });
+// @ts-expect-error -- the Jacobian is that of the last axis
+softmaxJacobian(float32, { axis: 0 });
+// @ts-expect-error -- indices are 32-bit integers
+rowMax(float32, { out: { argmax: new Uint32Array(1) } });
+// @ts-expect-error -- max has the type of x
+rowMax(float32, { out: { max: float64 } });
+// @ts-expect-error -- the input is not written
+softmax(float32)[0] = '1';
+
+// What deviceInfo says depends on the back end.
+const info = deviceInfo();
+hasType<'cpu' | 'none'>()(info.backend, true);
+if (info.backend === 'cpu') hasType<string>()(info.isa, true);
+else hasType<string>()(info.reason, true);
+// @ts-expect-error -- without a back end there is no instruction set
+void info.isa;
+
+declare const error: SoftmaxNativeError;
+hasType<ErrorCode>()(error.code, true);

@@ -1,0 +1,522 @@
+// What the functions refuse, with which error, and that nothing is written then.
+import { describe, expect, it } from 'vitest';
+import { rowMax, softmax, softmaxJacobian } from '../../lib/index.ts';
+import {
+  expectRefusal,
+  outOfMemory,
+  outOfRange,
+  overlapping,
+  shapeMismatch,
+  wrongType,
+  type Refusal,
+} from './support.ts';
+
+/** Each function with its results written to `out`, so that a test can see that they were not. */
+const operations = [
+  {
+    name: 'softmax',
+    call: (x: unknown, options?: object): unknown => softmax(x as Float32Array, options),
+    withOut: (out: Float32Array): object => ({ out }),
+  },
+  {
+    name: 'rowMax',
+    call: (x: unknown, options?: object): unknown => rowMax(x as Float32Array, options),
+    withOut: (max: Float32Array): object => ({ out: { max } }),
+  },
+  {
+    name: 'softmaxJacobian',
+    call: (x: unknown, options?: object): unknown => softmaxJacobian(x as Float32Array, options),
+    withOut: (out: Float32Array): object => ({ out }),
+  },
+];
+
+/** [6, <empty>, 1] */
+const withHole = [6, 0, 1];
+Reflect.deleteProperty(withHole, 1);
+
+const accepted =
+  /^Expected Float32Array, Float64Array, number\[\], number\[\]\[\], \{ data, shape \} or \{ data, dims \} for x /;
+
+describe.each(operations)('$name', ({ call, withOut }) => {
+  describe('refuses as x', () => {
+    it.each<[string, unknown, Refusal]>([
+      ['undefined', undefined, wrongType(/but received undefined$/)],
+      ['null', null, wrongType(accepted)],
+      ['a number', 3, wrongType(/but received 3 of type number$/)],
+      ['a string', 'logits', wrongType(/but received 'logits' of type string$/)],
+      ['a bigint', 3n, wrongType(/but received 3n of type bigint$/)],
+      ['a symbol', Symbol('x'), wrongType(/but received Symbol\(x\) of type symbol$/)],
+      ['a function', Math.max, wrongType(/of type function$/)],
+      ['Int32Array', Int32Array.of(1, 2), wrongType(/but received Int32Array\(2\) of type object$/)],
+      ['Uint8Array', new Uint8Array(2), wrongType(accepted)],
+      ['a Buffer', Buffer.alloc(8), wrongType(/but received Uint8Array\(8\) of type object$/)],
+      ['BigInt64Array', new BigInt64Array(2), wrongType(accepted)],
+      [
+        'DataView',
+        new DataView(new ArrayBuffer(8)),
+        wrongType(/^Expected Float32Array or Float64Array for x.data/),
+      ],
+      ['ArrayBuffer', new ArrayBuffer(8), wrongType(/^Expected Float32Array or Float64Array for x.data/)],
+      [
+        'an object',
+        { length: 3 },
+        wrongType(/^Expected Float32Array or Float64Array for x.data but received undefined$/),
+      ],
+      ['a proxy of an array', new Proxy(Float32Array.of(1, 2), {}), wrongType(/for x.data/)],
+      ['strings', ['1', '2'], wrongType("Expected a number for x[0] but received '1' of type string")],
+      ['a hole', withHole, wrongType('Expected a number for x[1] but received undefined')],
+      [
+        'rows after a number',
+        [1, [2]],
+        wrongType('Expected a number for x[1] but received [ 2 ] of type object'),
+      ],
+      [
+        'a number after rows',
+        [[1], 2],
+        wrongType('Expected an array of numbers for x[1] but received 2 of type number'),
+      ],
+      [
+        'deeper arrays',
+        [[[1]]],
+        wrongType('Expected a number for x[0][0] but received [ 1 ] of type object'),
+      ],
+      ['float arrays in an array', [Float32Array.of(1)], wrongType(/^Expected a number for x\[0\]/)],
+      [
+        'ragged rows',
+        [[1, 2], [3]],
+        shapeMismatch('Expected rows of 2 numbers for x but received 1 in x[1]'),
+      ],
+      [
+        'longer rows later',
+        [[1], [3, 4]],
+        shapeMismatch('Expected rows of 1 numbers for x but received 2 in x[1]'),
+      ],
+      [
+        'data of plain numbers',
+        { data: [1, 2], shape: [2] },
+        wrongType(/for x.data but received \[ 1, 2 \] of type/),
+      ],
+      [
+        'data of integers',
+        { data: Int32Array.of(1), shape: [1] },
+        wrongType(/for x.data but received Int32Array\(1\)/),
+      ],
+      ['data without a shape', { data: Float32Array.of(1) }, wrongType(accepted)],
+      [
+        'a shape that is no array',
+        { data: Float32Array.of(1), shape: 1 },
+        wrongType(/^Expected an array of sizes for x.shape/),
+      ],
+      [
+        'dims that are no array',
+        { data: Float32Array.of(1), dims: '1' },
+        wrongType(/^Expected an array of sizes for x.dims/),
+      ],
+      [
+        'a shape of strings',
+        { data: Float32Array.of(1), shape: ['1'] },
+        wrongType(/for shape\[0\] but received '1'/),
+      ],
+      [
+        'a shape of another length',
+        { data: Float32Array.of(1, 2), shape: [3] },
+        shapeMismatch(/^Expected sizes whose product is 2/),
+      ],
+      [
+        'a transposed ndarray',
+        { data: new Float32Array(6), shape: [2, 3], stride: [1, 2] },
+        shapeMismatch(/for x.stride but received \[ 1, 2 \]/),
+      ],
+      [
+        'other strides',
+        { data: new Float32Array(6), shape: [2, 3], strides: [6, 2] },
+        shapeMismatch(/^Expected row-major strides/),
+      ],
+      [
+        'strides that are no array',
+        { data: new Float32Array(6), shape: [6], strides: 1 },
+        wrongType(/^Expected an array of strides/),
+      ],
+      [
+        'an ndarray with an offset',
+        { data: new Float32Array(6), shape: [6], offset: 1 },
+        outOfRange('Expected 0 for x.offset but received 1 of type number'),
+      ],
+    ])('%s', (_name, x, refusal) => {
+      expectRefusal(() => call(x), refusal);
+    });
+  });
+
+  describe('refuses as an option', () => {
+    it.each<[string, unknown, Refusal]>([
+      ['null for all of them', null, wrongType('Expected an object for options but received null')],
+      ['a number for all of them', 3, wrongType(/^Expected an object for options but received 3/)],
+      ['shape null', { shape: null }, wrongType('Expected an array of sizes for shape but received null')],
+      [
+        'shape 6',
+        { shape: 6 },
+        wrongType('Expected an array of sizes for shape but received 6 of type number'),
+      ],
+      [
+        "shape 'x'",
+        { shape: 'x' },
+        wrongType("Expected an array of sizes for shape but received 'x' of type string"),
+      ],
+      [
+        'shape {}',
+        { shape: {} },
+        wrongType(/^Expected an array of sizes for shape but received \{\} of type object$/),
+      ],
+      [
+        'an Int32Array for shape',
+        { shape: Int32Array.of(6) },
+        wrongType(/but received Int32Array\(1\) of type object$/),
+      ],
+      [
+        'no sizes',
+        { shape: [] },
+        outOfRange('Expected at least one size for shape but received [] of type object'),
+      ],
+      [
+        'a size of type string',
+        { shape: [2, '3'] },
+        wrongType("Expected an integer for shape[1] but received '3' of type string"),
+      ],
+      [
+        'a size of type bigint',
+        { shape: [6n] },
+        wrongType('Expected an integer for shape[0] but received 6n of type bigint'),
+      ],
+      [
+        'a hole in the shape',
+        { shape: withHole },
+        wrongType('Expected an integer for shape[1] but received undefined'),
+      ],
+      [
+        'a size NaN',
+        { shape: [NaN] },
+        outOfRange('Expected an integer of at least 0 for shape[0] but received NaN of type number'),
+      ],
+      ['a size Infinity', { shape: [Infinity, 0] }, outOfRange(/for shape\[0\] but received Infinity/)],
+      ['a fraction', { shape: [1.5, 4] }, outOfRange(/for shape\[0\] but received 1.5/)],
+      ['a negative size', { shape: [-2, -3] }, outOfRange(/for shape\[0\] but received -2/)],
+      [
+        'a negative size that stands for the rest',
+        { shape: [2, -1] },
+        outOfRange(/for shape\[1\] but received -1/),
+      ],
+      ['an unsafe size', { shape: [2 ** 53, 0] }, outOfRange(/for shape\[0\] but received 9007199254740992/)],
+      [
+        'a product that is less',
+        { shape: [5] },
+        shapeMismatch(
+          'Expected sizes whose product is 6, the length of x, for shape but received [ 5 ] of type object with the product 5',
+        ),
+      ],
+      [
+        'a product that is more',
+        { shape: [2, 4] },
+        shapeMismatch(/but received \[ 2, 4 \] of type object with the product 8$/),
+      ],
+      ['a product of 0', { shape: [6, 0] }, shapeMismatch(/with the product 0$/)],
+      [
+        'a product that is unsafe',
+        { shape: [2 ** 52, 2 ** 52] },
+        shapeMismatch(/with the product 2.*e\+31$/),
+      ],
+      [
+        'a product that wraps to the length in 64 bits',
+        { shape: [2 ** 32, 2 ** 32, 1, 6] },
+        shapeMismatch(/^Expected sizes/),
+      ],
+      [
+        'a product beyond all numbers',
+        { shape: Array.from({ length: 30 }, () => 2 ** 52) },
+        shapeMismatch(/with the product Infinity$/),
+      ],
+      [
+        'threads 0',
+        { threads: 0 },
+        outOfRange('Expected an integer of at least 1 for threads but received 0 of type number'),
+      ],
+      ['threads -1', { threads: -1 }, outOfRange(/for threads but received -1/)],
+      ['threads 1.5', { threads: 1.5 }, outOfRange(/for threads but received 1.5/)],
+      ['threads NaN', { threads: NaN }, outOfRange(/for threads but received NaN/)],
+      ['threads Infinity', { threads: Infinity }, outOfRange(/for threads but received Infinity/)],
+      [
+        "threads '2'",
+        { threads: '2' },
+        wrongType("Expected an integer for threads but received '2' of type string"),
+      ],
+      ['threads null', { threads: null }, wrongType('Expected an integer for threads but received null')],
+    ])('%s', (_name, options, refusal) => {
+      const x = Float32Array.of(1, 2, 3, 4, 5, 6);
+      const out = new Float32Array(36).fill(7);
+      expectRefusal(
+        () =>
+          call(
+            x,
+            options === null || typeof options !== 'object'
+              ? (options as object)
+              : { ...options, ...withOut(out) },
+          ),
+        refusal,
+      );
+      expect(out.every((value) => value === 7)).toBe(true);
+      expect([...x]).toEqual([1, 2, 3, 4, 5, 6]);
+    });
+
+    it('another shape than x has itself', () => {
+      const rows = [[1, 2, 3], [4, 5, 6]]; // prettier-ignore
+      for (const shape of [[3, 2], [6], [2, 3, 1]]) {
+        expectRefusal(
+          () => call(rows, { shape }),
+          shapeMismatch(/^Expected the shape of x itself, \[2, 3\], for shape/),
+        );
+        expectRefusal(
+          () => call({ data: new Float32Array(6), dims: [2, 3] }, { shape }),
+          shapeMismatch(/^Expected the shape of x itself/),
+        );
+      }
+      expectRefusal(
+        () => call(rows, { shape: 6 }),
+        wrongType('Expected an array of sizes for shape but received 6 of type number'),
+      );
+    });
+  });
+});
+
+describe.each(operations.slice(0, 2))('$name', ({ call, withOut }) => {
+  it.each<[string, unknown, Refusal]>([
+    ['2 of rank 2', 2, outOfRange('Expected an integer from -2 to 1 for axis but received 2 of type number')],
+    ['-3 of rank 2', -3, outOfRange(/^Expected an integer from -2 to 1 for axis/)],
+    ['0.5', 0.5, outOfRange(/for axis but received 0.5/)],
+    ['NaN', NaN, outOfRange(/for axis but received NaN/)],
+    ['-Infinity', -Infinity, outOfRange(/for axis but received -Infinity/)],
+    ["'0'", '0', wrongType("Expected an integer for axis but received '0' of type string")],
+    ['null', null, wrongType('Expected an integer for axis but received null')],
+    ['[0]', [0], wrongType('Expected an integer for axis but received [ 0 ] of type object')],
+  ])('refuses axis %s', (_name, axis, refusal) => {
+    const out = new Float32Array(6).fill(7);
+    expectRefusal(() => call(new Float32Array(6), { shape: [2, 3], axis, ...withOut(out) }), refusal);
+    expect(out.every((value) => value === 7)).toBe(true);
+  });
+
+  it('refuses an axis beyond rank 1 without a shape', () => {
+    expectRefusal(
+      () => call(new Float32Array(6), { axis: 1 }),
+      outOfRange('Expected an integer from -1 to 0 for axis but received 1 of type number'),
+    );
+  });
+});
+
+describe.each([
+  { name: 'softmax', call: operations[0]!.call, needed: 6, resultShape: [2, 3] },
+  { name: 'softmaxJacobian', call: operations[2]!.call, needed: 18, resultShape: [2, 3, 3] },
+])('$name refuses as out', ({ call, needed, resultShape }) => {
+  const shape = [2, 3];
+  const x = Float32Array.of(1, 2, 3, 4, 5, 6);
+
+  it.each<[string, unknown, Refusal]>([
+    ['null', null, wrongType('Expected Float32Array for out but received null')],
+    ['a number', 5, wrongType('Expected Float32Array for out but received 5 of type number')],
+    ['true', true, wrongType('Expected Float32Array for out but received true of type boolean')],
+    [
+      'an array',
+      [1, 2, 3, 4, 5, 6],
+      wrongType(/^Expected Float32Array for out but received \[ 1, 2, 3, 4, 5, 6 \] of type/),
+    ],
+    [
+      'Float64Array for float32',
+      new Float64Array(99),
+      wrongType('Expected Float32Array for out but received Float64Array(99) of type object'),
+    ],
+    [
+      'Int32Array',
+      new Int32Array(99),
+      wrongType('Expected Float32Array for out but received Int32Array(99) of type object'),
+    ],
+    ['a buffer', new ArrayBuffer(999), wrongType(/^Expected Float32Array for out/)],
+    ['an object for an array', { data: new Float32Array(99) }, wrongType(/^Expected Float32Array for out/)],
+    [
+      'an empty array',
+      new Float32Array(0),
+      shapeMismatch(`Expected an array of at least ${needed} elements for out but received one of 0`),
+    ],
+    [
+      'an array that is too small',
+      new Float32Array(needed - 1),
+      shapeMismatch(
+        `Expected an array of at least ${needed} elements for out but received one of ${needed - 1}`,
+      ),
+    ],
+  ])('%s', (_name, out, refusal) => {
+    expectRefusal(() => call(x, { shape, out }), refusal);
+  });
+
+  it('Float32Array for float64, plain numbers too', () => {
+    const out = new Float32Array(99).fill(7);
+    const refusal = wrongType('Expected Float64Array for out but received Float32Array(99) of type object');
+    expectRefusal(() => call(new Float64Array(6), { shape, out }), refusal);
+    expectRefusal(() => call([1, 2, 3, 4, 5, 6], { shape, out }), refusal);
+    expectRefusal(() => call([[1, 2, 3], [4, 5, 6]], { out }), refusal); // prettier-ignore
+    expectRefusal(() => call({ data: new Float64Array(6), shape }, { out }), refusal);
+    expect(out.every((value) => value === 7)).toBe(true);
+  });
+
+  it('an object that does not hold such an array', () => {
+    const tensor = { data: x, shape };
+    const data = new Float32Array(needed).fill(7);
+    expectRefusal(() => call(tensor, { out: {} }), wrongType(/for out.data but received undefined$/));
+    expectRefusal(
+      () => call(tensor, { out: { data: new Float64Array(99) } }),
+      wrongType('Expected Float32Array for out.data but received Float64Array(99) of type object'),
+    );
+    expectRefusal(
+      () => call(tensor, { out: { data: data.subarray(1) } }),
+      shapeMismatch(/^Expected an array of at least/),
+    );
+    expectRefusal(
+      () => call(tensor, { out: { data, dims: [needed] } }),
+      shapeMismatch(/^Expected the result's shape, \[2, 3.*\], for out.dims but received/),
+    );
+    expectRefusal(
+      () => call(tensor, { out: { data, shape: [...resultShape].fill(1, 0, 1) } }),
+      shapeMismatch(/for out.shape/),
+    );
+    expectRefusal(
+      () => call(tensor, { out: { data, shape: 5 } }),
+      wrongType(/^Expected an array of sizes for out.shape/),
+    );
+    expectRefusal(
+      () => call(tensor, { out: { data, shape: resultShape, stride: [...resultShape].fill(1) } }),
+      shapeMismatch(/for out.stride/),
+    );
+    expect(data.every((value) => value === 7)).toBe(true);
+  });
+});
+
+describe('rowMax refuses', () => {
+  const x = Float32Array.of(1, 2, 3, 4, 5, 6);
+  const call = (options: object): unknown => rowMax(x, { shape: [2, 3], ...options });
+
+  it.each<[string, object, Refusal]>([
+    [
+      'keepdims 1',
+      { keepdims: 1 },
+      wrongType('Expected a boolean for keepdims but received 1 of type number'),
+    ],
+    ['keepdims null', { keepdims: null }, wrongType('Expected a boolean for keepdims but received null')],
+    ['out null', { out: null }, wrongType('Expected an object { max, argmax } for out but received null')],
+    [
+      'an array for out',
+      { out: new Float32Array(2) },
+      wrongType(/^Expected an object \{ max, argmax \} for out but received Float32Array/),
+    ],
+    [
+      'out.max null',
+      { out: { max: null } },
+      wrongType('Expected Float32Array for out.max but received null'),
+    ],
+    [
+      'out.max of another type',
+      { out: { max: new Float64Array(2) } },
+      wrongType(/^Expected Float32Array for out.max/),
+    ],
+    [
+      'out.argmax of another type',
+      { out: { argmax: new Uint32Array(2) } },
+      wrongType('Expected Int32Array for out.argmax but received Uint32Array(2) of type object'),
+    ],
+    [
+      'out.max that is too small',
+      { out: { max: new Float32Array(1) } },
+      shapeMismatch('Expected an array of at least 2 elements for out.max but received one of 1'),
+    ],
+    [
+      'out.argmax that is too small',
+      { out: { argmax: new Int32Array(1) } },
+      shapeMismatch('Expected an array of at least 2 elements for out.argmax but received one of 1'),
+    ],
+    ['out.max in x', { out: { max: x } }, overlapping(/^Expected memory apart from x for out.max/)],
+    ['out.max at the end of x', { out: { max: x.subarray(4) } }, overlapping(/for out.max/)],
+    [
+      'out.argmax in x',
+      { out: { argmax: new Int32Array(x.buffer) } },
+      overlapping(/^Expected memory apart from x for out.argmax/),
+    ],
+  ])('%s', (_name, options, refusal) => {
+    expectRefusal(() => call(options), refusal);
+    expect([...x]).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  it('out.max and out.argmax in one memory', () => {
+    const memory = new ArrayBuffer(16);
+    const max = new Float32Array(memory).fill(7);
+    for (const argmax of [new Int32Array(memory), new Int32Array(memory, 4, 2)]) {
+      expectRefusal(
+        () => call({ out: { max, argmax } }),
+        overlapping(/^Expected memory apart from out.max for out.argmax/),
+      );
+    }
+    expect([...max]).toEqual([7, 7, 7, 7]);
+    // What is not written may be shared.
+    expect(rowMax(x, { shape: [2, 3], out: { max, argmax: new Int32Array(memory, 8) } }).argmax[1]).toBe(2);
+  });
+
+  it('rows of more than 2**31 - 1 elements', (context) => {
+    let long: Float32Array;
+    try {
+      long = new Float32Array(2 ** 31);
+    } catch {
+      return context.skip('this machine does not give 8 GiB of address space');
+    }
+    expectRefusal(
+      () => rowMax(long),
+      outOfRange(
+        'Expected at most 2147483647 elements in a row for x but received 2147483648 of type number',
+      ),
+    );
+  });
+});
+
+describe('a result that cannot be allocated', () => {
+  it('of softmaxJacobian is refused', () => {
+    const message =
+      /^Expected a result that can be allocated for x but received one of 1000000000000 elements, 4000000000000 bytes$/;
+    expectRefusal(() => softmaxJacobian(new Float32Array(1e6)), outOfMemory(message));
+    expectRefusal(
+      () => softmaxJacobian(new Float64Array(1e7), { shape: [10, 1e6] }),
+      outOfMemory(/ 80000000000000 bytes$/),
+    );
+  });
+
+  it('of softmaxJacobian in an out of the wrong size is one that is too small', () => {
+    expectRefusal(
+      () => softmaxJacobian(new Float32Array(1e6), { out: new Float32Array(9) }),
+      shapeMismatch(/at least 1000000000000 elements/),
+    );
+  });
+
+  it('of rowMax is refused', () => {
+    const x = new Float32Array(0);
+    expectRefusal(() => rowMax(x, { shape: [2 ** 45, 0] }), outOfMemory(/one of 35184372088832 elements/));
+    expectRefusal(() => rowMax(x, { shape: [2 ** 52, 2 ** 52, 0] }), outOfMemory(/one of 2.*e\+31 elements/));
+    expectRefusal(
+      () => rowMax(x, { shape: [...Array.from({ length: 30 }, () => 2 ** 52), 0] }),
+      outOfMemory(/Infinity/),
+    );
+  });
+});
+
+describe('an option that throws when it is read', () => {
+  it('throws its own error', () => {
+    const own = new Error('own');
+    const options = {
+      get shape(): number[] {
+        throw own;
+      },
+    };
+    for (const { call } of operations) expect(() => call(new Float32Array(2), options)).toThrow(own);
+  });
+});
