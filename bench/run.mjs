@@ -1,0 +1,33 @@
+// Runs the benchmarks one after another.
+//
+//   npm run bench -- [--suite NAME]... [--save]
+//
+//   overhead       what a call costs beside its arithmetic
+//   sizes          softmax and its Jacobian from 1 x 2 to 16 million logits, beside a plain JavaScript loop and a copy
+//   special-rows   rows of subnormal results, masked rows and the like beside ordinary ones
+//   idle           processor time between calls
+//   accuracy       the worst errors in units in the last place
+//
+// --save writes bench/results/NAME.json for each.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const suites = ['overhead', 'sizes', 'special-rows', 'idle', 'accuracy'];
+const { values: options } = parseArgs({
+  options: { suite: { type: 'string', multiple: true, default: suites }, save: { type: 'boolean' } },
+});
+
+for (const suite of options.suite) {
+  if (!suites.includes(suite)) {
+    console.error(`Expected one of ${suites.join(', ')} for --suite but received ${suite}`);
+    process.exit(2);
+  }
+}
+for (const suite of options.suite) {
+  const file = (name) => fileURLToPath(new URL(name, import.meta.url));
+  const save = options.save ? ['--json', file(`results/${suite}.json`)] : [];
+  console.log(`\n${suite}`);
+  const { status } = spawnSync(process.execPath, [file(`${suite}.mjs`), ...save], { stdio: 'inherit' });
+  if (status !== 0) process.exit(status ?? 1);
+}
