@@ -12,8 +12,10 @@ const objects = path.join(root, 'build/CMakeFiles/softmax_cpu.dir/native/cpu');
 const addon = path.join(root, 'build/Release/softmax_native.node');
 
 const isElf = process.platform === 'linux';
-const hasBinutils = spawnSync('nm', ['--version']).status === 0 && spawnSync('readelf', ['--version']).status === 0;
-if (!isElf || !hasBinutils) console.warn('test/build/binary: skipped, it needs an ELF platform with nm and readelf');
+const hasBinutils =
+  spawnSync('nm', ['--version']).status === 0 && spawnSync('readelf', ['--version']).status === 0;
+if (!isElf || !hasBinutils)
+  console.warn('test/build/binary: skipped, it needs an ELF platform with nm and readelf');
 
 function symbols(file: string, ...options: string[]): { type: string; name: string }[] {
   return execFileSync('nm', ['-C', ...options, file], { encoding: 'utf8' })
@@ -24,10 +26,13 @@ function symbols(file: string, ...options: string[]): { type: string; name: stri
 }
 
 describe.skipIf(!isElf || !hasBinutils)('instruction-set objects', () => {
-  const files = isElf && existsSync(objects) ? readdirSync(objects).filter((name) => /^kernels_.*\.o$/.test(name)) : [];
+  const files =
+    isElf && existsSync(objects) ? readdirSync(objects).filter((name) => /^kernels_.*\.o$/.test(name)) : [];
 
   it('are those of this architecture', () => {
-    const expected = { x64: ['avx2', 'avx512', 'scalar'], arm64: ['neon', 'scalar'] }[process.arch as string] ?? ['scalar'];
+    const expected = { x64: ['avx2', 'avx512', 'scalar'], arm64: ['neon', 'scalar'] }[
+      process.arch as string
+    ] ?? ['scalar'];
     expect(files.toSorted()).toEqual(expected.map((isa) => `kernels_${isa}.cpp.o`));
   });
 
@@ -38,7 +43,9 @@ describe.skipIf(!isElf || !hasBinutils)('instruction-set objects', () => {
   });
 
   it.each(files.filter((file) => file.includes('avx')))('%s uses nothing of the C++ library', (file) => {
-    expect(symbols(path.join(objects, file)).filter(({ name }) => /\bstd::|__gnu_cxx::|operator new/.test(name))).toEqual([]);
+    expect(
+      symbols(path.join(objects, file)).filter(({ name }) => /\bstd::|__gnu_cxx::|operator new/.test(name)),
+    ).toEqual([]);
   });
 
   it.each(files)('%s has no initialiser that runs at load', (file) => {
@@ -58,7 +65,9 @@ describe.skipIf(!isElf || !hasBinutils)('softmax_native.node', () => {
     const dynamic = execFileSync('readelf', ['-dW', addon], { encoding: 'utf8' });
     const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map((match) => match[1]);
     expect(needed).toContain('libc.so.6');
-    expect(needed.filter((name) => !/^(libc|libm|libpthread|libgomp|libomp|ld-linux.*)\.so/.test(name ?? ''))).toEqual([]);
+    expect(
+      needed.filter((name) => !/^(libc|libm|libpthread|libgomp|libomp|ld-linux.*)\.so/.test(name ?? '')),
+    ).toEqual([]);
     expect(dynamic).toMatch(/\(RUNPATH\).*\[\$ORIGIN\]/);
     expect(dynamic).toMatch(/FLAGS_1.*NODELETE/);
   });

@@ -17,7 +17,9 @@ it.skipIf(!hasCompiler)('kernels_neon.cpp compiles for 64-bit Arm and defines no
     const object = path.join(folder, 'kernels_neon.o');
     const source = path.join(root, 'native/cpu/kernels_neon.cpp');
     const flags = ['-std=c++17', '-O3', '-fPIC', '-ffp-contract=off', '-Wall', '-Wextra', '-Werror'];
-    execFileSync(`${prefix}g++`, [...flags, '-I', path.join(root, 'native'), '-c', source, '-o', object], { stdio: 'pipe' });
+    execFileSync(`${prefix}g++`, [...flags, '-I', path.join(root, 'native'), '-c', source, '-o', object], {
+      stdio: 'pipe',
+    });
 
     const types = execFileSync(`${prefix}nm`, [object], { encoding: 'utf8' }).match(/ [A-Za-z] /g) ?? [];
     expect(types).toContain(' t ');

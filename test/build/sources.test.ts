@@ -19,7 +19,11 @@ const mayInclude: Record<string, string[]> = {
 
 const sources = readdirSync(native, { recursive: true, encoding: 'utf8' })
   .filter((file) => /\.(h|inl|cc|cpp|cu|cuh)$/.test(file))
-  .map((file) => ({ file, layer: file.split(path.sep)[0] ?? '', text: readFileSync(path.join(native, file), 'utf8') }));
+  .map((file) => ({
+    file,
+    layer: file.split(path.sep)[0] ?? '',
+    text: readFileSync(path.join(native, file), 'utf8'),
+  }));
 
 function includesOf(text: string): { name: string; quoted: boolean }[] {
   return [...text.matchAll(/^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]/gm)].map(([, open, name]) => ({
@@ -46,14 +50,18 @@ describe('native sources', () => {
       includesOf(text).flatMap(({ name, quoted }) => {
         const target = ownFile(name, file);
         if (target === undefined) return quoted ? [`${file}: "${name}" is no file of native/`] : [];
-        return mayInclude[layer]?.includes(target.split(path.sep)[0] ?? '') ? [] : [`${file} includes ${target}`];
+        return mayInclude[layer]?.includes(target.split(path.sep)[0] ?? '')
+          ? []
+          : [`${file} includes ${target}`];
       }),
     );
     expect(wrong).toEqual([]);
   });
 
   it('use Node-API only in native/addon', () => {
-    const users = sources.filter(({ text }) => includesOf(text).some(({ name }) => /(^|\/)(node_api|napi|js_native_api)/.test(name)));
+    const users = sources.filter(({ text }) =>
+      includesOf(text).some(({ name }) => /(^|\/)(node_api|napi|js_native_api)/.test(name)),
+    );
     expect(users.length).toBeGreaterThan(0);
     expect(users.filter(({ layer }) => layer !== 'addon').map(({ file }) => file)).toEqual([]);
   });
@@ -63,7 +71,10 @@ describe('native sources', () => {
       /-ffast-math|-Ofast|use_fast_math|-funsafe-math|-fassociative-math|-freciprocal-math|-ffinite-math|fp_contract\s+on|float_control|optimize\s*\(/i;
     const texts = [
       ...sources.map(({ file, text }) => ({ file: path.join('native', file), text })),
-      ...['CMakeLists.txt', 'package.json'].map((file) => ({ file, text: readFileSync(path.join(root, file), 'utf8') })),
+      ...['CMakeLists.txt', 'package.json'].map((file) => ({
+        file,
+        text: readFileSync(path.join(root, file), 'utf8'),
+      })),
     ];
     expect(texts.filter(({ text }) => relaxed.test(text)).map(({ file }) => file)).toEqual([]);
   });
