@@ -41,9 +41,9 @@ const distributions = [
   ...OFFSETS.filter((offset) => offset !== 0).map((offset) => gaussian(10, offset)),
   ...SHAPES_OF_ROWS,
 ];
-const softmaxKs = [2, 3, 10, 33, 100, 257, 1000, 1024, 4097, 50_000];
+const softmaxKs = [3, 10, 100, 1000, 4097, 50_000];
 const longRows = [gaussian(1), gaussian(3), gaussian(30), uniform(3)];
-const jacobianKs = [2, 3, 10, 33, 100];
+const jacobianKs = [3, 10, 100];
 
 const results = [];
 function measure(operation, format, distribution, k, worstOf) {
@@ -87,6 +87,9 @@ console.table(table);
 const { isa } = deviceInfo();
 const folder = join(root, 'bench', 'results');
 mkdirSync(folder, { recursive: true });
-const report = { date: new Date().toISOString().slice(0, 10), node: process.version, isa, rows: results };
-writeFileSync(join(folder, 'accuracy.json'), `${JSON.stringify(report, undefined, 1)}\n`);
+const head = { date: new Date().toISOString().slice(0, 10), node: process.version, isa };
+// One measurement a line, so that a change of the numerics shows as a readable difference.
+const lines = results.map((row) => JSON.stringify(row));
+const json = `${JSON.stringify(head).slice(0, -1)},"rows":[\n${lines.join(',\n')}\n]}\n`;
+writeFileSync(join(folder, 'accuracy.json'), json);
 console.log(`${results.length} measurements written to bench/results/accuracy.json`);

@@ -24,6 +24,8 @@ export interface NativeLibrary {
     threads: number,
   ): void;
   softmaxJacobian(x: FloatArray, out: FloatArray, rows: number, k: number, threads: number): void;
+  /** For tests: the work in nanoseconds, 70,000 at first, that is worth one more thread. */
+  setWorkPerThread(nanoseconds: number): void;
   cpuInfo(): { isa: string; available: string[]; passiveWait: boolean };
 }
 

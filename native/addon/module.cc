@@ -26,6 +26,10 @@ Napi::Value cpu_info(const Napi::CallbackInfo& info) {
   return cpu;
 }
 
+void set_work_per_thread(const Napi::CallbackInfo& info) {
+  cpu::set_work_per_thread(info[0].IsNumber() ? info[0].As<Napi::Number>().Int64Value() : 0);
+}
+
 void throw_unsupported_isa(Napi::Env env) {
   std::string text = "Expected ";
   for (const char* const* name = cpu::available_isas(); *name != nullptr; ++name) {
@@ -53,6 +57,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add_operation(env, exports, "softmax", softmax);
   add_operation(env, exports, "rowMax", row_max);
   add_operation(env, exports, "softmaxJacobian", softmax_jacobian);
+  exports.Set("setWorkPerThread", Napi::Function::New(env, set_work_per_thread, "setWorkPerThread"));
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info, "cpuInfo"));
   return exports;
 }

@@ -26,6 +26,10 @@ Status row_max(const T* x, T* max, int32_t* argmax, Layout layout, int threads);
 template <class T>
 Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int threads);
 
+// The work, estimated in nanoseconds, that is worth one more thread. For tests, which set it to 0 so that small arrays
+// too are computed on several threads.
+void set_work_per_thread(int64_t nanoseconds);
+
 // The instruction sets this build holds and this processor runs, best last; a null pointer ends the list.
 const char* const* available_isas();
 

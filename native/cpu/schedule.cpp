@@ -1,5 +1,6 @@
 // Who works on which rows: the public functions of the CPU back end. No arithmetic here, and nothing here changes a bit
 // of a result.
+#include <atomic>
 #include <cstdlib>
 
 #include "cpu.h"
@@ -9,12 +10,17 @@
 namespace softmax_native::cpu {
 namespace {
 
-// Fewer elements than this to a thread are not worth waking it: a fork and join of sleeping threads costs 5 to 20
-// microseconds, the time of about so many elements.
-constexpr int64_t kElementsPerThread = 16384;
+// Work worth waking one more thread for. To wake a sleeping thread and wait for it takes 5 to 20 microseconds on bare
+// metal and 70 on a virtual machine (bench/sizes.mjs: 1 x 65,536 took 48 microseconds on one thread, 114 on two).
+std::atomic<int64_t> work_per_thread{70'000};  // nanoseconds
 
-// Rows from this length on are worth splitting when there are fewer rows than threads.
-constexpr int64_t kSplitFrom = 2 * kElementsPerThread;
+// What the operations take on one thread, in picoseconds for each byte of the result (bench/sizes.mjs, AVX-512).
+constexpr int64_t kSoftmaxCost = 150;
+constexpr int64_t kMaxCost = 30;
+constexpr int64_t kJacobianCost = 45;
+
+// Logits of a Jacobian's rows whose probabilities are held at a time for each thread: they stay in its cache.
+constexpr int64_t kJacobianBlock = 16384;
 
 // Columns of an inner axis that one thread takes together: a multiple of every vector width and of a cache line.
 constexpr int64_t kColumnBlock = 64;
@@ -32,10 +38,12 @@ const Kernels<double>& kernels<double>() {
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-int worthwhile_threads(int64_t elements, int threads) {
-  const int64_t worth = elements / kElementsPerThread;
-  if (worth <= 1) return 1;
-  return static_cast<int>(smaller(threads, worth));
+template <class T>
+int worthwhile_threads(int64_t elements, int64_t cost, int threads) {
+  const double nanoseconds = static_cast<double>(elements) * sizeof(T) * static_cast<double>(cost) / 1000;
+  const double for_all = static_cast<double>(threads) * static_cast<double>(work_per_thread);
+  if (nanoseconds >= for_all) return threads;
+  return nanoseconds < 2.0 * work_per_thread ? 1 : static_cast<int>(nanoseconds / work_per_thread);
 }
 
 // Memory for `count` values of T, freed at the end of the scope; empty when there is none to be had.
@@ -74,7 +82,7 @@ Status softmax_split_row(const T* x, T* y, int64_t k, int threads) {
 
 template <class T>
 Status softmax_rows(const T* x, T* y, int64_t rows, int64_t k, int threads) {
-  if (rows < threads && k >= kSplitFrom) {
+  if (rows < threads && k > kColumnsPerChunk) {
     for (int64_t row = 0; row < rows; row++) {
       const Status status = softmax_split_row(x + row * k, y + row * k, k, threads);
       if (status != Status::ok) return status;
@@ -101,11 +109,13 @@ void for_column_blocks(Layout layout, int threads, Work work) {
 
 }  // namespace
 
+void set_work_per_thread(int64_t nanoseconds) { work_per_thread = nanoseconds; }
+
 template <class T>
 Status softmax(const T* x, T* y, Layout layout, int threads) {
   const auto [outer, k, inner] = layout;
   if (outer == 0 || k == 0 || inner == 0) return Status::ok;
-  const int used = worthwhile_threads(outer * k * inner, threads);
+  const int used = worthwhile_threads<T>(outer * k * inner, kSoftmaxCost, threads);
   if (inner == 1) return softmax_rows(x, y, outer, k, used);
   for_column_blocks(layout, used, [&](int64_t o, int64_t first, int64_t count) {
     const int64_t offset = o * layout.k * layout.inner + first;
@@ -118,7 +128,7 @@ template <class T>
 Status row_max(const T* x, T* max, int32_t* argmax, Layout layout, int threads) {
   const Kernels<T>& kernel = kernels<T>();
   const int64_t k = layout.k;
-  const int used = worthwhile_threads(layout.outer * k * layout.inner, threads);
+  const int used = worthwhile_threads<T>(layout.outer * k * layout.inner, kMaxCost, threads);
   if (layout.inner == 1) {
     parallel_for(layout.outer, used, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; row++) {
@@ -139,9 +149,8 @@ template <class T>
 Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int threads) {
   if (rows == 0 || k == 0) return Status::ok;
   const Kernels<T>& kernel = kernels<T>();
-  const int used = worthwhile_threads(rows * k * k, threads);
-  // Probabilities and diagonals of as many rows at a time as make the threads' work even and stay in the cache.
-  const int64_t block = smaller(rows, (kElementsPerThread * used + k - 1) / k);
+  const int used = worthwhile_threads<T>(rows * k * k, kJacobianCost, threads);
+  const int64_t block = smaller(rows, (kJacobianBlock * used + k - 1) / k);
   Scratch<T> probabilities(block * k), diagonals(block * k);
   if (!probabilities.data || !diagonals.data) return Status::out_of_memory;
   for (int64_t first = 0; first < rows; first += block) {

@@ -4,10 +4,10 @@
 // rounded away there (x - max loses up to 65 ulp of the result in float32), and partial results under two references
 // differ by an exact power of two.
 //
-// Reduction after Cody and Waite: n = rint(x log2 e), t = x - n ln 2, p = e^t = 1 + t + t^2 q(t). x - n*ln2 is exact
-// under fma for |x| < 2^17 (ln2 has as many bits as the format, and the difference fits it); the rest of ln 2 is then
-// subtracted with its rounding error kept, and e^t is returned as two numbers whose sum is right to 0.13 units in the
-// last place (test/native/exp_sweep.cpp tries every float32).
+// Reduction after Cody and Waite: n = rint(x log2 e), t = x - n ln 2, p = e^t = 1 + t + t^2 / 2 + t^2 q(t).
+// x - n*ln2 is exact under fma for |x| < 2^17 (ln2 has as many bits as the format, and the difference fits it); the rest
+// of ln 2 is then subtracted with its rounding error kept, and e^t is returned as two numbers whose sum is right to 0.1
+// units in the last place (test/native/exp_sweep.cpp tries every float32).
 #pragma once
 
 #include "format.h"
@@ -66,14 +66,16 @@ SOFTMAX_FN Pair<V> exp_scaled(V x, ExpReference<V> reference) {
 
   V q = broadcast<V>(F::q(F::degree));
   for (int i = F::degree - 1; i >= 0; i--) q = fma(q, t, broadcast<V>(F::q(i)));
-  // e^(t + t_rest) - 1 - t, where t_rest adds t_rest e^t, of which t_rest (1 + t) is enough.
-  const V beyond_linear = fma(t * t, q, fma(t_rest, t, t_rest));
+  // e^(t + t_rest) - 1 - t - t^2 / 2, where t_rest adds t_rest e^t, of which t_rest (1 + t) is enough.
+  const V beyond_square = fma(t * t, q, fma(t_rest, t, t_rest));
 
-  // scale * (1 + t), with its rounding error, and scale * (e^t - 1 - t).
+  // The head takes 1 + t; what that rounds away goes to the tail with the rest. Multiplying by a power of two is exact,
+  // so that t^2 / 2, the largest part of the tail, is rounded once only.
   const V power = low_bits_as_exponent(z);
-  const V head = fma(power, t, power);
-  const V head_error = fma(power, t, power - head);
-  const V tail = fma(power, beyond_linear, head_error);
+  const V power_t = power * t;
+  const V head = power + power_t;
+  const V head_error = power_t - (head - power);
+  const V tail = fma(power_t * broadcast<V>(Scalar<V>(0.5)), t, fma(power, beyond_square, head_error));
   return {zero_where_less(x, reference.bound, head), zero_where_less(x, reference.bound, tail)};
 }
 

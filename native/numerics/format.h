@@ -21,11 +21,11 @@ struct Format<float> {
   static constexpr float ln2 = 0x1.62e430p-1f;
   static constexpr float ln2_rest = -0x1.05c610p-29f;  // ln 2 - ln2, to 2^-53
 
-  // q(t) = (e^t - 1 - t) / t^2 for |t| <= 0.3476, by Remez exchange on the relative error of e^t, each coefficient
-  // rounded before the next was fitted: 2^-28.1.
+  // q(t) = (e^t - 1 - t - t^2 / 2) / t^2 for |t| <= 0.3476, by Remez exchange on the relative error of e^t, each
+  // coefficient rounded before the next was fitted: 2^-28.1.
   static constexpr int degree = 4;
   SOFTMAX_FN static float q(int i) {
-    constexpr float coefficient[] = {0x1.fffffcp-2f, 0x1.555488p-3f, 0x1.555842p-5f, 0x1.1240dep-7f, 0x1.6ae7fcp-10f};
+    constexpr float coefficient[] = {-0x1p-24f, 0x1.555488p-3f, 0x1.555842p-5f, 0x1.1240dep-7f, 0x1.6ae7fcp-10f};
     return coefficient[i];
   }
 
@@ -57,10 +57,17 @@ struct Format<double> {
   // As above, for |t| <= 0.34658: 2^-63.4.
   static constexpr int degree = 10;
   SOFTMAX_FN static double q(int i) {
-    constexpr double coefficient[] = {0x1.0000000000000p-1,  0x1.555555555555dp-3,  0x1.555555555556cp-5,
-                                      0x1.111111110e54bp-7,  0x1.6c16c16c0a45fp-10, 0x1.a01a01b5f3813p-13,
-                                      0x1.a01a01e88df9dp-16, 0x1.71ddeaafdce01p-19, 0x1.27e44ab70ebacp-22,
-                                      0x1.af7442c10099fp-26, 0x1.205052f08d8d0p-29};
+    constexpr double coefficient[] = {0.0,
+                                      0x1.555555555555dp-3,
+                                      0x1.555555555556cp-5,
+                                      0x1.111111110e54bp-7,
+                                      0x1.6c16c16c0a45fp-10,
+                                      0x1.a01a01b5f3813p-13,
+                                      0x1.a01a01e88df9dp-16,
+                                      0x1.71ddeaafdce01p-19,
+                                      0x1.27e44ab70ebacp-22,
+                                      0x1.af7442c10099fp-26,
+                                      0x1.205052f08d8d0p-29};
     return coefficient[i];
   }
 

@@ -1,6 +1,6 @@
-// Other projects' own vectors for every operation this package has: softmax along an axis; hardmax, which is rowMax's
-// argmax as a one-hot row; and the vector-Jacobian product, which is softmaxJacobian times a vector. Each case is compared
-// within its own tolerance, and softmax also within 1 ulp of our references.
+// Other projects' own vectors for every operation this package has: softmax along an axis; hardmax, which is
+// rowMax's argmax as a one-hot row; and the vector-Jacobian product, which is softmaxJacobian times a vector. Each
+// case is compared within its own tolerance, and softmax also within 1 ulp of our references.
 //
 // The vectors are kept beside the project, not in it: without them every test here shows as skipped.
 import { existsSync, readdirSync } from 'node:fs';
@@ -14,6 +14,7 @@ import { FLOAT32, FLOAT64, ulpError } from '../support/ulp.ts';
 const folder = new URL('../../../shared/conformance/', import.meta.url);
 const present = existsSync(new URL('load.mjs', folder));
 const missing = `the conformance vectors are not at ${fileURLToPath(folder)}`;
+if (!present) console.warn(`skipped: ${missing}`);
 
 interface Tensor {
   dtype: string;
@@ -64,8 +65,8 @@ interface View {
 }
 
 /**
- * The shape under which softmax along one axis is the case's: the flattening of ONNX before opset 13, all axes for null,
- * neighbouring axes as their product. Undefined where no reshaping does it.
+ * The shape under which softmax along one axis is the case's: the flattening of ONNX before opset 13, all axes for
+ * null, neighbouring axes as their product. Undefined where no reshaping does it.
  */
 function viewOf({ params }: Case, shape: number[]): View | undefined {
   const product = (sizes: number[]): number => sizes.reduce((all, size) => all * size, 1);

@@ -1,6 +1,6 @@
-// Softmax and the Jacobian against references of over 100 bits, in ulp, on every distribution of logits. The contract says
-// 2 ulp for softmax and 4 for the Jacobian. Random rows are held to 1 ulp of softmax, so that a loss of accuracy shows
-// before it breaks the contract; only rows that were searched for to be hard come near it.
+// Softmax and the Jacobian against references of over 100 bits, in ulp, on every distribution of logits. The
+// contract says 2 ulp for softmax and 4 for the Jacobian. Random rows are held to 1 ulp of softmax, so that a loss
+// of accuracy shows before it breaks the contract; only rows that were searched for to be hard come near it.
 import { afterAll, describe, expect, it } from 'vitest';
 import { softmax, softmaxJacobian } from '../../lib/index.ts';
 import { byName } from '../support/by-name.ts';
@@ -32,9 +32,9 @@ const SOFTMAX_BOUND = 1;
 const JACOBIAN_BOUND = 4;
 
 /**
- * Rows with the largest errors that the search of test/long/accuracy-search.test.ts has found, on this version of the exponential
- * and on earlier ones: their logits lie near (n + 1/2) ln 2, where the series is longest, and the errors of a term and of the
- * sum have opposite signs.
+ * Rows with the largest errors that the search of test/long/accuracy-search.test.ts has found, on this version of
+ * the exponential and on earlier ones: their logits lie near (n + 1/2) ln 2, where the series is longest, and the
+ * errors of a term and of the sum have opposite signs.
  */
 const HARDEST_ROWS: readonly (readonly number[])[] = [
   [-4.505348205566406, -5.891689300537109, 5.221322059631348],
@@ -64,7 +64,7 @@ const HARDEST_ROWS: readonly (readonly number[])[] = [
     9.357490043034703, 8.664337699405532, -16.982098133507705, 3.812310873303756, -12.130081317389806,
     -4.505455012813046, 17.675251236870814,
   ],
-  [-8.664277076721191, 10.764602661132812, 7.971189022064209, 14.902705192565918, -5.1985955238342285],
+  [-8.664277076721191, 10.764602661132813, 7.971189022064209, 14.902705192565918, -5.1985955238342285],
   [5.891752547105702, 18.368400471470867, -9.35748270437249, 2.426014657194501, -2.426015673358256],
 ];
 

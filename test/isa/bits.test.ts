@@ -1,6 +1,8 @@
-// A row gives the same bits wherever and however it is computed: among any others, at any position and alignment, in place,
-// along any axis, on any number of threads. (Equal golden hashes, in golden.test.ts, say the same of instruction sets.)
+// A row gives the same bits wherever and however it is computed: among any others, at any position and alignment,
+// in place, along any axis, on any number of threads. (Equal golden hashes, in golden.test.ts, say the same of
+// instruction sets.)
 import { describe, expect, it } from 'vitest';
+import { native } from '../../lib/binding.ts';
 import { rowMax, softmax, softmaxJacobian } from '../../lib/index.ts';
 import { expectSameBits, transposed, viewAt } from '../support/bits.ts';
 import { byName } from '../support/by-name.ts';
@@ -10,6 +12,9 @@ import type { Random } from '../support/random.ts';
 import { randomFrom } from '../support/random.ts';
 import type { FloatArray, Format } from '../support/ulp.ts';
 import { FORMATS } from '../support/ulp.ts';
+
+// Small arrays too are computed on as many threads as a call allows.
+native().setWorkPerThread(0);
 
 const EVERY_K_TO_300 = Array.from({ length: 300 }, (_, i) => i + 1);
 const LONGER_K = [500, 1000, 1023, 1024, 1025, 1500, 2047, 2048, 2049, 3000, 4097, 10_007];

@@ -1,4 +1,5 @@
-// NaN, infinities, zeros and flushed results: what each kind of row gives, at every length that changes the code path.
+// NaN, infinities, zeros and flushed results: what each kind of row gives, at every length that changes the code
+// path.
 import { describe, expect, it } from 'vitest';
 import { rowMax, softmax, softmaxJacobian } from '../../lib/index.ts';
 import { expectSameBits, isCanonicalNaN, setBits, viewAt } from '../support/bits.ts';

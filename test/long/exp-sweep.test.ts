@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { expect, it } from 'vitest';
 
 it(
-  'forms the exponential to 0.15 ulp before rounding, on every float32 below 2^16',
+  'forms the exponential to 0.1 ulp before rounding, on every float32 below 2^16',
   { timeout: 900_000 },
   () => {
     const { pathname } = new URL('../../build/programs/exp_sweep', import.meta.url);

@@ -1,5 +1,5 @@
-// The rows that accuracy is measured on. Each distribution makes a row of k logits; storing it in a float array rounds it
-// to the type, and the reference reads the rounded logits.
+// The rows that accuracy is measured on. Each distribution makes a row of k logits; storing it in a float array
+// rounds it to the type, and the reference reads the rounded logits.
 import { powerOfTwo } from './double-double.ts';
 import type { Random } from './random.ts';
 import type { Format } from './ulp.ts';

@@ -1,6 +1,6 @@
 // Double-double arithmetic: a real number as an unevaluated sum hi + lo of two float64, about 106 bits (32 digits).
-// It gives the references of the accuracy tests their speed; the tests hold it against decimal.js.
-// After T. J. Dekker (1971) and M. Joldes, J.-M. Muller, V. Popescu (2017), whose bounds on each operation are quoted.
+// It gives the references of the accuracy tests their speed; the tests hold it against decimal.js. After T. J.
+// Dekker (1971) and M. Joldes, J.-M. Muller, V. Popescu (2017), whose bounds on each operation are quoted.
 
 export interface DoubleDouble {
   readonly hi: number;
@@ -90,8 +90,8 @@ export interface ScaledDoubleDouble extends DoubleDouble {
 }
 
 /**
- * exp(x) for abs(x) <= 4096, relative error below 2^-98: n = round(x / ln2), r = x - n ln2, and exp(r) - 1 from its Taylor series
- * at r / 512 by nine doublings e <- 2 e + e^2, which keep the relative error of e.
+ * exp(x) for abs(x) <= 4096, relative error below 2^-98: n = round(x / ln2), r = x - n ln2, and exp(r) - 1 from its
+ * Taylor series at r / 512 by nine doublings e <- 2 e + e^2, which keep the relative error of e.
  */
 export function exp(x: DoubleDouble): ScaledDoubleDouble {
   const n = Math.round(x.hi / LN2[0]);

@@ -84,8 +84,8 @@ export function measureJacobian(
 }
 
 /**
- * The worst entry of softmax of one row of k logits with few distinct ones, against 45 digits. Logit values[j] is met in every
- * column whose index is j modulo the number of values.
+ * The worst entry of softmax of one row of k logits with few distinct ones, against 45 digits. Logit values[j] is
+ * met in every column whose index is j modulo the number of values.
  */
 export function measureAgainstDecimal(
   softmax: RowFunction,

@@ -1,6 +1,6 @@
-// References of at least 100 bits for softmax and its Jacobian: y_j = exp(x_j - m) / sum_l exp(x_l - m), m = max x, evaluated in
-// double-double with an exponent of their own, so that no result underflows; and once more in decimal.js, to 45 digits,
-// for rows of few distinct logits. Neither shares a line with the library.
+// References of at least 100 bits for softmax and its Jacobian: y_j = exp(x_j - m) / sum_l exp(x_l - m), m = max x,
+// evaluated in double-double with an exponent of their own, so that no result underflows; and once more in
+// decimal.js, to 45 digits, for rows of few distinct logits. Neither shares a line with the library.
 import { Decimal } from 'decimal.js';
 import type { DoubleDouble, ScaledDoubleDouble } from './double-double.ts';
 import { add, divide, exp, multiply, powerOfTwo, scale, twoSum } from './double-double.ts';

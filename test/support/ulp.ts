@@ -1,5 +1,6 @@
-// Errors in units in the last place, as a real number: abs(actual - reference) / ulp(reference), the ulp taken in the
-// reference's binade. Results below the smallest normal are not rounded but flushed: there +0 is the one right answer.
+// Errors in units in the last place, as a real number: abs(actual - reference) / ulp(reference), the ulp taken in
+// the reference's binade. Results below the smallest normal are not rounded but flushed: there +0 is the one right
+// answer.
 import { powerOfTwo } from './double-double.ts';
 
 export type FloatArray = Float32Array | Float64Array;
@@ -55,9 +56,9 @@ export function normalise(hi: number, lo: number, exponent: number): Real {
 }
 
 /**
- * The error of `actual` against a reference that is zero or positive. Infinity where the flush rule is broken: a true value below the
- * smallest normal must be given as +0. Within one ulp of that limit both +0 and a number within the bound are right,
- * for nobody rounds an unknown real to a limit without error; +0 then counts as exact.
+ * The error of `actual` against a reference that is zero or positive. Infinity where the flush rule is broken: a
+ * true value below the smallest normal must be given as +0. Within one ulp of that limit both +0 and a number
+ * within the bound are right, for nobody rounds an unknown real to a limit without error; +0 then counts as exact.
  */
 export function ulpError(actual: number, reference: Real, format: Format): number {
   const { hi, lo, exponent } = reference;
