@@ -2,8 +2,9 @@
 //
 //   node bench/idle.mjs [--json FILE]
 //
-// The library is loaded by the main thread, by a worker thread alone, and with OMP_WAIT_POLICY=active, which lets idle
-// threads spin. One call takes well below a millisecond; a spinning thread shows as up to 1000 ms a second.
+// The library is loaded by the main thread, by a worker thread alone, after another library has loaded the OpenMP
+// runtime, and with OMP_WAIT_POLICY=active, which lets idle threads spin. One call takes well below a millisecond; a
+// spinning thread shows as up to 1000 ms a second.
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { isMainThread, Worker } from 'node:worker_threads';
@@ -46,6 +47,7 @@ if (!isMainThread || options.load === 'main') {
   const ways = [
     ['loaded by the main thread', 'main', environment],
     ['loaded by a worker alone', 'worker', environment],
+    ['beside another OpenMP library', 'main', { ...environment, LD_PRELOAD: 'libgomp.so.1' }],
     ['OMP_WAIT_POLICY=active', 'main', { ...environment, OMP_WAIT_POLICY: 'active' }],
   ];
   const results = ways.flatMap(([way, load, env]) => {

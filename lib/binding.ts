@@ -1,5 +1,6 @@
 // Loads the native library: the only file that does. A failure is kept and thrown by the first call that computes,
 // so that the package can be imported, and deviceInfo() asked, where the library cannot be loaded.
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,7 +27,7 @@ export interface NativeLibrary {
   softmaxJacobian(x: FloatArray, out: FloatArray, rows: number, k: number, threads: number): void;
   /** For tests: the work in nanoseconds, 70,000 at first, that is worth one more thread. */
   setWorkPerThread(nanoseconds: number): void;
-  cpuInfo(): { isa: string; available: string[]; passiveWait: boolean };
+  cpuInfo(): { isa: string; available: string[]; threads: boolean; passiveWait: boolean };
 }
 
 const require = createRequire(import.meta.url);
@@ -57,12 +58,21 @@ export function native(): NativeLibrary {
  * process.env changes. A policy that is already set is the user's, and stays.
  */
 function withPassiveWaiting<Result>(load: () => Result): Result {
-  if (!isMainThread || process.env['OMP_WAIT_POLICY'] !== undefined) return load();
+  if (!isMainThread || process.env['OMP_WAIT_POLICY'] !== undefined || hasOpenMp()) return load();
   process.env['OMP_WAIT_POLICY'] = 'passive';
   try {
     return load();
   } finally {
     delete process.env['OMP_WAIT_POLICY'];
+  }
+}
+
+/** Whether an OpenMP runtime is in the process already, as another addon's: it has read its policy, and keeps it. */
+function hasOpenMp(): boolean {
+  try {
+    return /lib[gi]?omp\d?\.so/.test(readFileSync('/proc/self/maps', 'latin1'));
+  } catch {
+    return false;
   }
 }
 

@@ -52,8 +52,17 @@ export function deviceInfo(): CpuInfo | NoDeviceInfo {
   const reason = 'This build has no CUDA kernels yet: everything is computed on the CPU.';
   const cuda = { available: false, reason } as const;
   try {
-    const { isa, available, passiveWait } = native().cpuInfo();
-    return { backend: 'cpu', isa, availableIsas: available, threads, passiveWait, cuda, version };
+    const info = native().cpuInfo();
+    return {
+      backend: 'cpu',
+      isa: info.isa,
+      availableIsas: info.available,
+      // A build without OpenMP has the calling thread only.
+      threads: info.threads ? threads : 1,
+      passiveWait: info.passiveWait,
+      cuda,
+      version,
+    };
   } catch (error) {
     const text = error instanceof Error ? error.message : describe(error);
     return { backend: 'none', reason: text, availableIsas: [], threads, cuda, version };

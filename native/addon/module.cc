@@ -1,7 +1,7 @@
 // The native module `softmax_native`: positional primitives for lib/, and what the processor offers.
 //
-// There is no state per environment: the main thread and every worker use the same functions, and whatever the CPU
-// back end decides once (the instruction set) is decided for the process.
+// There is no state per environment: the main thread and every worker use the same functions, and what the CPU back end
+// decides once (the instruction set), or a test sets (the work per thread), holds for the process.
 #include <napi.h>
 
 #include <string>
@@ -12,7 +12,7 @@
 namespace softmax_native::addon {
 namespace {
 
-// { isa: 'avx2', available: ['scalar', 'avx2'], passiveWait: true }
+// { isa: 'avx2', available: ['scalar', 'avx2'], threads: true, passiveWait: true }
 Napi::Value cpu_info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Array available = Napi::Array::New(env);
@@ -22,6 +22,7 @@ Napi::Value cpu_info(const Napi::CallbackInfo& info) {
   Napi::Object cpu = Napi::Object::New(env);
   cpu.Set("isa", cpu::isa());
   cpu.Set("available", available);
+  cpu.Set("threads", cpu::has_threads());
   cpu.Set("passiveWait", cpu::passive_wait());
   return cpu;
 }

@@ -38,6 +38,9 @@ const char* const* available_isas();
 const char* isa();
 const char* requested_isa();
 
+// False in a build without OpenMP, which computes everything on the calling thread.
+bool has_threads();
+
 // True unless OMP_WAIT_POLICY=active asked, before the library was loaded, that idle threads spin between calls.
 bool passive_wait();
 

@@ -5,6 +5,6 @@
 
 namespace softmax_native::cpu {
 
-const KernelTable kAvx2Kernels = {"avx2", &KernelsFor<F32x8>::table, &KernelsFor<F64x4>::table};
+const KernelTable kAvx2Kernels = {"avx2", 1.4, &KernelsFor<F32x8>::table, &KernelsFor<F64x4>::table};
 
 }  // namespace softmax_native::cpu

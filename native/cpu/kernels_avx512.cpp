@@ -5,6 +5,6 @@
 
 namespace softmax_native::cpu {
 
-const KernelTable kAvx512Kernels = {"avx512", &KernelsFor<F32x16>::table, &KernelsFor<F64x8>::table};
+const KernelTable kAvx512Kernels = {"avx512", 1, &KernelsFor<F32x16>::table, &KernelsFor<F64x8>::table};
 
 }  // namespace softmax_native::cpu

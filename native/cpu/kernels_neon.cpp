@@ -5,6 +5,6 @@
 
 namespace softmax_native::cpu {
 
-const KernelTable kNeonKernels = {"neon", &KernelsFor<F32x4>::table, &KernelsFor<F64x2>::table};
+const KernelTable kNeonKernels = {"neon", 3, &KernelsFor<F32x4>::table, &KernelsFor<F64x2>::table};
 
 }  // namespace softmax_native::cpu

@@ -5,6 +5,6 @@
 
 namespace softmax_native::cpu {
 
-const KernelTable kScalarKernels = {"scalar", &KernelsFor<float>::table, &KernelsFor<double>::table};
+const KernelTable kScalarKernels = {"scalar", 50, &KernelsFor<float>::table, &KernelsFor<double>::table};
 
 }  // namespace softmax_native::cpu

@@ -28,6 +28,14 @@ const Idle kIdle = idle_threads();
 
 }  // namespace
 
+bool has_threads() {
+#if defined(_OPENMP)
+  return true;
+#else
+  return false;
+#endif
+}
+
 bool passive_wait() { return kIdle != Idle::spin; }
 
 void parallel_ranges(int64_t items, int threads, void (*work)(void* context, int64_t begin, int64_t end),

@@ -71,7 +71,8 @@ SOFTMAX_FN Pair<V> exp_scaled(V x, ExpReference<V> reference) {
 
   // The head takes 1 + t; what that rounds away goes to the tail with the rest. Multiplying by a power of two is exact,
   // so that t^2 / 2, the largest part of the tail, is rounded once only.
-  const V power = low_bits_as_exponent(z);
+  // Below the bound the bits of z are no exponent; a power of 0 keeps subnormal numbers out of what is dropped below.
+  const V power = zero_where_less(x, reference.bound, low_bits_as_exponent(z));
   const V power_t = power * t;
   const V head = power + power_t;
   const V head_error = power_t - (head - power);

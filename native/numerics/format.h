@@ -6,6 +6,10 @@
 namespace softmax_native {
 namespace {
 
+// The version of the arithmetic: raised with every change of a coefficient, of the order of a sum or of a special
+// value, which changes bits of results.
+constexpr int kContractVersion = 1;
+
 template <class T>
 struct Format;
 
@@ -40,6 +44,9 @@ struct Format<float> {
   // Adding and subtracting this rounds a scaled term to a multiple of 2^(scale - 11): a chunk's 1024 terms, each
   // below sqrt 2 times 2^scale, then add up without rounding.
   static constexpr float grid = 0x1.8p102f;
+
+  // A part of a result that cannot be seen in it.
+  static constexpr float negligible = 0x1p-40f;
 };
 
 template <>
@@ -76,6 +83,7 @@ struct Format<double> {
   static constexpr double scale_up = 0x1p600;
   static constexpr double scale_down = 0x1p-600;
   static constexpr double grid = 0x1.8p612;
+  static constexpr double negligible = 0x1p-80;
 };
 
 // Columns of a row that are added up under one reference, and the lanes they are dealt to (see sum.h).

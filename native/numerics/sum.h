@@ -87,7 +87,8 @@ struct ChunkTree {
   }
 };
 
-// 1 / (head + tail), as a pair, of a sum taken without its scale: 2^scale terms are divided by 2^scale sums.
+// 1 / (head + tail), as a pair, of a sum taken without its scale: 2^scale terms are divided by 2^scale sums. A second
+// half so small that it reaches no result is left out: in rows of one large term its products would be subnormal.
 template <class V>
 SOFTMAX_FN Pair<V> reciprocal(Sum<V> sum) {
   using T = Scalar<V>;
@@ -97,7 +98,8 @@ SOFTMAX_FN Pair<V> reciprocal(Sum<V> sum) {
   const V one = broadcast<V>(T(1));
   const V first = one / head;
   const V residual = fma(broadcast<V>(T(0)) - first, tail, fma(broadcast<V>(T(0)) - first, head, one));
-  return {first, first * residual};
+  const V size = larger(residual, broadcast<V>(T(0)) - residual);
+  return {first, first * zero_where_less(size, broadcast<V>(Format<T>::negligible), residual)};
 }
 
 }  // namespace

@@ -16,7 +16,9 @@ template <class V>
 SOFTMAX_FN V jacobian_off_diagonal(V p_i_up, V p_j) {
   using T = Scalar<V>;
   const V product = p_i_up * p_j;
-  return zero_where_less(product, broadcast<V>(T(1)), product * broadcast<V>(-Format<T>::min_normal));
+  const V kept = zero_where_less(product, broadcast<V>(T(1)), product);
+  // Adding +0 makes the -0 of a product that was not kept +0, and changes no other.
+  return fma(kept, broadcast<V>(-Format<T>::min_normal), broadcast<V>(T(0)));
 }
 
 template <class T>
@@ -43,8 +45,9 @@ SOFTMAX_FN T jacobian_diagonal(T p_i, Sum<T> all, Sum<T> others) {
   // leave the normal range.
   const T exponent = others.exponent - all.exponent;
   const T first = larger(exponent, T(F::min_exponent / 2));
-  const T result = (one_exponent_apart * power_of_two(first)) * power_of_two(exponent - first);
-  return zero_where_less(result, F::min_normal, result);
+  const T last = power_of_two(exponent - first);
+  const T scaled = one_exponent_apart * power_of_two(first);
+  return zero_where_less(scaled, F::min_normal / last, scaled) * last;
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ SOFTMAX_FN V probability(Pair<V> term, Pair<V> inverse_sum) {
   using F = Format<Scalar<V>>;
   const V small = fma(term.tail, inverse_sum.head, term.head * inverse_sum.tail);
   const V scaled = fma(term.head, inverse_sum.head, small);
-  return zero_where_less(scaled, broadcast<V>(F::min_normal * F::scale_up), scaled * broadcast<V>(F::scale_down));
+  return zero_where_less(scaled, broadcast<V>(F::min_normal * F::scale_up), scaled) * broadcast<V>(F::scale_down);
 }
 
 }  // namespace

@@ -54,6 +54,7 @@ static void print_hashes(const char* type) {
 }
 
 int main() {
+  std::printf("contract %d\n", kContractVersion);
   print_hashes<float>("float32");
   print_hashes<double>("float64");
   return 0;

@@ -1,6 +1,9 @@
 // The default number of threads: OMP_NUM_THREADS, the processors available, and the quotas of control groups.
+import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { describe, expect, it } from 'vitest';
+import { native } from '../../lib/binding.ts';
+import { softmax } from '../../lib/index.ts';
 import { defaultThreads, fromEnvironment, processorQuota, readThreads } from '../../lib/threads.ts';
 
 describe('OMP_NUM_THREADS', () => {
@@ -90,5 +93,17 @@ describe('threads', () => {
     expect(readThreads(1)).toBe(1);
     expect(readThreads(1000)).toBe(1000);
     expect(readThreads(1e9)).toBe(1024);
+  });
+});
+
+describe.skipIf(process.platform !== 'linux')('the threads of a call', () => {
+  const count = (): number => readdirSync('/proc/self/task').length;
+
+  it('are one for a small array, and as many as the call allows for a large one', () => {
+    const before = count();
+    softmax(new Float32Array(1000), { shape: [10, 100], threads: 4 });
+    expect(count()).toBe(before);
+    softmax(new Float32Array(2e6), { shape: [20_000, 100], threads: 4 });
+    expect(count()).toBe(native().cpuInfo().threads ? before + 3 : before);
   });
 });
