@@ -15,9 +15,17 @@ import { parseArgs } from 'node:util';
 
 const suites = ['overhead', 'sizes', 'special-rows', 'idle', 'accuracy'];
 const { values: options } = parseArgs({
-  options: { suite: { type: 'string', multiple: true, default: suites }, save: { type: 'boolean' } },
+  options: {
+    suite: { type: 'string', multiple: true, default: suites },
+    save: { type: 'boolean' },
+    help: { type: 'boolean' },
+  },
 });
 
+if (options.help) {
+  console.log(`npm run bench -- [--suite ${suites.join('|')}]... [--save]`);
+  process.exit(0);
+}
 for (const suite of options.suite) {
   if (!suites.includes(suite)) {
     console.error(`Expected one of ${suites.join(', ')} for --suite but received ${suite}`);

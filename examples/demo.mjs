@@ -135,7 +135,7 @@ function reportProgress(epoch, seen, count) {
 function showDigit({ images, labels }, index, answer, p) {
   const label = labels[index];
   const verdict = answer === label ? 'right' : `wrong, it is a ${label}`;
-  console.log(`\nUnseen digit ${index}, read as ${answer}: ${verdict}`);
+  console.log(`\nUnseen image ${index}, read as ${answer}: ${verdict}`);
   drawDigit(images.subarray(index * pixels, (index + 1) * pixels)).forEach((drawn, y) => {
     const c = y - 2;
     const shows = c >= 0 && c < classes;
@@ -167,7 +167,7 @@ function raiseOneLogit({ labels }, shown, allLogits, allProbabilities, answers) 
     const actual = foretold.map((_, i) => row(after, r)[i] - before[r][i]);
     const loser = foretold.indexOf(Math.min(...foretold));
     console.log(
-      `  digit ${String(index).padStart(4)}, logit of ${c}:  ` +
+      `  image ${String(index).padStart(4)}, logit of ${c}:  ` +
         `${c} gains ${points(foretold[c])} points (${points(actual[c])}),  ` +
         `${loser} loses most: ${points(-foretold[loser])} points (${points(-actual[loser])})`,
     );

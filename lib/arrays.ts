@@ -57,7 +57,7 @@ export function allocated<Array extends FloatArray | Int32Array>(
   } catch {
     // Too long for a typed array, or more than the system gives.
     const bytes = elements * type.BYTES_PER_ELEMENT;
-    throw outOfMemory('a result that can be allocated', what, `one of ${elements} elements, ${bytes} bytes`);
+    throw outOfMemory('a size that can be allocated', what, `${elements} elements, ${bytes} bytes`);
   }
 }
 

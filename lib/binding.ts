@@ -86,12 +86,13 @@ function explain(error: unknown): unknown {
     '- Install the OpenMP runtime: apt-get install libgomp1, dnf install libgomp or apk add libgomp';
   const text = [
     `Could not load the native library of softmax-native for ${platform}, Node.js ${process.version}.`,
-    `Looked for softmax_native.node in build/Release, build/Debug and prebuilds/${platform} of ${packageRoot}.`,
+    `Looked for a *.node file in build/Release, build/Debug and prebuilds/${platform} of ${packageRoot}.`,
     message.trim(),
     'Possible solutions:',
     ...(message.includes('libgomp') ? [openmp] : []),
     '- Build it from source, with CMake and g++ or clang:',
     '      npx cmake-js@8 compile -d node_modules/softmax-native',
+    '- In a bundle: mark softmax-native as external, as a bundler cannot include a native library.',
   ];
   return nativeLibrary(text.join('\n'), error);
 }

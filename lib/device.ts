@@ -11,6 +11,7 @@ interface CommonInfo {
   threads: number;
   /** The instruction sets that this build holds and this processor has, the best one last. */
   availableIsas: string[];
+  /** Whether GPUs are used, and why not. */
   cuda: { available: false; reason: string };
 }
 
@@ -26,7 +27,7 @@ export interface CpuInfo extends CommonInfo {
   passiveWait: boolean;
 }
 
-/** The native library could not be loaded: every function that computes throws, and `reason` says why. */
+/** The native library could not be loaded, or not as SOFTMAX_NATIVE_ISA asks: every function that computes throws, and `reason` says why. */
 export interface NoDeviceInfo extends CommonInfo {
   backend: 'none';
   reason: string;

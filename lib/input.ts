@@ -70,7 +70,7 @@ export function readInput(x: unknown, shape: unknown): Input {
   if (Array.isArray(x)) return Array.isArray(x[0]) ? readRows(x, shape) : readNumbers(x, shape);
   if (typeof x !== 'object' || x === null || types.isTypedArray(x)) throw invalidType(accepted, 'x', x);
 
-  const tensor = readTensor(x, 'x');
+  const tensor = readTensor(x, 'x', accepted);
   if (tensor.shape === undefined) throw invalidType(accepted, 'x', x);
   return { data: tensor.data, shape: agreed(shape, tensor.shape), form: tensor.form };
 }
@@ -91,7 +91,7 @@ export function readOut(out: unknown, input: Input, ...appended: number[]): Floa
   ) {
     throw invalidType(expected, 'out', out);
   }
-  const tensor = readTensor(out, 'out');
+  const tensor = readTensor(out, 'out', `${expected} or { data }`);
   if (!isSameType(tensor.data, data)) throw invalidType(expected, 'out.data', tensor.data);
   const sizes = sizesOf(input, appended);
   if (tensor.shape !== undefined && !isSameShape(tensor.shape, sizes)) {
@@ -147,7 +147,12 @@ function fill(
 ): void {
   for (let i = 0; i < count; i++) {
     const value = values[i];
-    if (typeof value !== 'number') throw invalidType('a number', `${name}[${i}]`, value);
+    if (typeof value !== 'number') {
+      const expected = types.isTypedArray(value)
+        ? 'rows as plain arrays, or one float array with a shape,'
+        : 'a number';
+      throw invalidType(expected, `${name}[${i}]`, value);
+    }
     data[start + i] = value;
   }
 }
@@ -156,10 +161,12 @@ function fill(
 function readTensor(
   object: object,
   name: string,
+  expected: string,
 ): { data: FloatArray; shape: Shape | undefined; form: 'shape' | 'dims' } {
   const { data, shape: named, dims, stride, strides, offset } = object as Record<string, unknown>;
   const form = named === undefined ? 'dims' : 'shape';
   const shape = named ?? dims;
+  if (data === undefined) throw invalidType(expected, name, object);
   if (!isFloatArray(data)) throw invalidType('Float32Array or Float64Array', `${name}.data`, data);
   if (shape === undefined) return { data, shape, form };
   if (!Array.isArray(shape)) throw invalidType('an array of sizes', `${name}.${form}`, shape);

@@ -1,6 +1,7 @@
 // softmaxJacobian: the derivatives of a row's probabilities by its logits, J_ij = p_i * (delta_ij - p_j).
 import { allocate, checkInput, checkOutput } from './arrays.ts';
 import { native } from './binding.ts';
+import { outOfRange } from './errors.ts';
 import { readInput, readOut, resultLike, type Like, type Logits, type OutFor } from './input.ts';
 import { readOptions, type CallOptions } from './options.ts';
 import { elementsOf, layoutOf, rowsOf, times } from './shape.ts';
@@ -25,16 +26,17 @@ export type JacobianLike<X> = X extends readonly (readonly number[])[]
 /**
  * The Jacobian of softmax for every row along the last axis: J_ij = dp_i / dx_j = p_i * (delta_ij - p_j), where p is
  * the row's softmax (C. M. Bishop, Pattern Recognition and Machine Learning, 2006, equation 4.106). Entries are within
- * 4 ulp of the exact ones: the diagonal is p_i times the sum of the other probabilities, so that it keeps its digits
- * where p_i is close to 1.
+ * 4 ulp of the exact ones, and 0 below the smallest normal number (2**-126 in float32, 2**-1022 in float64). The
+ * diagonal is p_i times the sum of the other probabilities, so that it keeps its digits where p_i is close to 1.
  *
- * A row whose softmax is NaN has a Jacobian of NaN. A matrix is symmetric, and its rows and columns sum to 0.
+ * A row whose softmax is NaN has a Jacobian of NaN. A matrix is symmetric to the bit; its rows and
+ * columns sum to 0 but for rounding.
  *
  * @param x - logits of shape (..., k), as softmax takes them
  * @returns the Jacobians, (..., k, k), row-major: `out` where it is given, else a new result of the same form as x. For
  *   number[][] these are matrices of number[][]; for number[] it is one matrix, or with a `shape` of several rows the
  *   rows of all matrices one after another.
- * @throws as softmax does; RangeError `ERR_OUT_OF_MEMORY` also where rows * k * k entries cannot be allocated, and
+ * @throws as softmax does; RangeError `ERR_OUT_OF_RANGE` for an `axis` other than the last; RangeError `ERR_OUT_OF_MEMORY` also where rows * k * k entries cannot be allocated, and
  *   `ERR_OVERLAP` for any `out` that overlaps x
  *
  * @example
@@ -60,17 +62,20 @@ export function softmaxJacobian<X extends Logits, Out extends OutFor<X>>(
   options: SoftmaxJacobianOptions<Out | undefined>,
 ): JacobianLike<X> | Out;
 export function softmaxJacobian(x: unknown, options?: unknown): unknown {
-  const { shape, out, threads } = readOptions(options);
+  const { shape, axis, out, threads } = readOptions(options);
   const threadCount = readThreads(threads);
   const input = readInput(x, shape);
-  const layout = layoutOf(input.shape, undefined, input.data.length);
+  const layout = layoutOf(input.shape, axis, input.data.length);
+  const last = Array.isArray(input.shape) ? input.shape.length - 1 : 0;
+  if (layout.axis !== last) throw outOfRange('the last axis, -1,', 'axis', axis);
   const target = out === undefined ? undefined : readOut(out, input, layout.k);
 
   // No getter of the caller's runs from here on.
   const entries = times(elementsOf(layout), layout.k);
   checkInput(input.data, layout, input.shape);
   if (target !== undefined) checkOutput(target, entries, 'out');
-  const result = target ?? allocate(input.data, entries, 'x');
+  const what = `the Jacobian of ${rowsOf(layout)} x ${layout.k} logits`;
+  const result = target ?? allocate(input.data, entries, what);
   const library = native();
   if (entries > 0) library.softmaxJacobian(input.data, result, rowsOf(layout), layout.k, threadCount);
   return out === undefined ? resultLike(input, result, layout.k) : out;

@@ -18,7 +18,9 @@ export interface CallOptions {
 /** The options as an object, empty where none were given. */
 export function readOptions(options: unknown): Readonly<Record<string, unknown>> {
   if (options === undefined) return none;
-  if (typeof options !== 'object' || options === null) throw invalidType('an object', 'options', options);
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalidType('an object such as { shape }', 'options', options);
+  }
   return options as Readonly<Record<string, unknown>>;
 }
 

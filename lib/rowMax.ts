@@ -89,8 +89,8 @@ export function rowMax(x: unknown, options?: unknown): RowMax {
   const rows = rowsOf(layout);
   if (target.max !== undefined) checkOutput(target.max, rows, 'out.max');
   if (target.argmax !== undefined) checkOutput(target.argmax, rows, 'out.argmax');
-  const max = target.max ?? allocate(input.data, rows, 'x');
-  const argmax = target.argmax ?? allocated(Int32Array, rows, 'x');
+  const max = target.max ?? allocate(input.data, rows, 'max');
+  const argmax = target.argmax ?? allocated(Int32Array, rows, 'argmax');
   const library = native();
   if (rows > 0) library.rowMax(input.data, max, argmax, layout.outer, layout.k, layout.inner, threadCount);
   return { max, argmax, shape: reducedShape(input, layout, keepdims === true) };

@@ -67,7 +67,7 @@ export function softmax(x: unknown, options?: unknown): unknown {
   const elements = elementsOf(layout);
   checkInput(input.data, layout, input.shape);
   if (target !== undefined) checkOutput(target, elements, 'out');
-  const result = target ?? allocate(input.data, elements, 'x');
+  const result = target ?? allocate(input.data, elements, 'the result');
   const library = native();
   if (elements > 0) library.softmax(input.data, result, layout.outer, layout.k, layout.inner, threadCount);
   return out === undefined ? resultLike(input, result) : out;

@@ -37,8 +37,9 @@ void throw_unsupported_isa(Napi::Env env) {
     if (name != cpu::available_isas()) text += name[1] == nullptr ? " or " : ", ";
     text += *name;
   }
-  text += " for SOFTMAX_NATIVE_ISA on this processor but received ";
+  text += " for SOFTMAX_NATIVE_ISA on this processor but received '";
   text += cpu::requested_isa();
+  text += "'";
   napi_throw_error(env, "ERR_UNSUPPORTED_ISA", text.c_str());
 }
 

@@ -1,7 +1,7 @@
 // Builds the native library and dist/ where they are missing or older than their sources, and says so; otherwise
 // does nothing. npm test, npm run demo and npm run bench start with it, so that they work in a fresh clone.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -11,32 +11,34 @@ const products = [
   {
     script: 'build:native',
     output: 'build/Release/softmax_native.node',
+    stamp: 'build/built',
     sources: ['CMakeLists.txt', 'native', 'test/native'],
   },
   {
     script: 'build:ts',
     output: 'dist/index.js',
+    stamp: 'dist/.built',
     sources: ['tsconfig.json', 'lib'],
   },
 ];
 
-for (const { script, output, sources } of products) {
-  const product = path.join(root, output);
-  const built = existsSync(product) ? statSync(product).mtimeMs : undefined;
-  if (built !== undefined && built >= Math.max(...sources.map(newestChange))) continue;
+for (const { script, output, stamp, sources } of products) {
+  // The stamp is written when a whole build has succeeded: an interrupted one may have made the output and no more.
+  const built = existsSync(path.join(root, output)) ? newestChange(stamp) : 0;
+  if (built >= Math.max(...sources.map(newestChange))) continue;
 
-  console.log(
-    `${output} is ${built === undefined ? 'missing' : 'older than its sources'}: npm run ${script}`,
-  );
+  console.log(`${output} is ${built === 0 ? 'not built yet' : 'older than its sources'}: npm run ${script}`);
   const { status, error } = spawnSync('npm', ['run', '--silent', script], {
     cwd: root,
     stdio: 'inherit',
     shell: process.platform === 'win32',
   });
   if (error) throw error;
-  if (status !== 0) process.exit(status ?? 1);
-  // A build that finds nothing to do leaves the old time stamp, and would be started again every time.
-  utimesSync(product, new Date(), new Date());
+  if (status !== 0) {
+    console.error(`npm run ${script} failed. It needs CMake 3.20 or later, make or ninja, and g++ or clang.`);
+    process.exit(status ?? 1);
+  }
+  writeFileSync(path.join(root, stamp), '');
 }
 
 // The time of the last change to a file or to anything below a folder. A folder's own time is the time its list of

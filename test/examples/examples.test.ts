@@ -95,7 +95,7 @@ describe('examples/demo.mjs', () => {
   });
 
   it('draws right and wrong ones with a bar for every class', () => {
-    const verdicts = matches(output, /^Unseen digit \d+, read as \d: (right|wrong)/gm).flat();
+    const verdicts = matches(output, /^Unseen image \d+, read as \d: (right|wrong)/gm).flat();
     expect(verdicts).toEqual(['right', 'right', 'wrong', 'wrong', 'wrong']);
 
     const rows = matches(output, /^[ ▀▄█]{28} {3}(\d) +(\S+) %(?: (█+))?$/gm);
@@ -112,7 +112,7 @@ describe('examples/demo.mjs', () => {
   it('foretells with the Jacobian what a higher logit does', () => {
     const changes = matches(
       output,
-      /^ {2}digit +\d+, logit of (\d): {2}(\d) gains (\S+) points \((\S+)\), {2}\d loses most: (\S+) points \((\S+)\)$/gm,
+      /^ {2}image +\d+, logit of (\d): {2}(\d) gains (\S+) points \((\S+)\), {2}\d loses most: (\S+) points \((\S+)\)$/gm,
     );
     expect(changes).toHaveLength(5);
     for (const [raised, gaining, ...amounts] of changes) {

@@ -71,7 +71,7 @@ describe('SOFTMAX_NATIVE_ISA', () => {
       for (const program of ['device-info.mjs', 'device-info-in-worker.mjs']) {
         const { info, error } = report(program, { SOFTMAX_NATIVE_ISA: isa });
         const message = new RegExp(
-          `^Expected scalar.* for SOFTMAX_NATIVE_ISA on this processor but received ${isa}$`,
+          `^Expected scalar.* for SOFTMAX_NATIVE_ISA on this processor but received '${isa}'$`,
         );
         expect(info).toMatchObject({ backend: 'none', reason: expect.stringMatching(message) as string });
         expect(error).toEqual({
@@ -116,7 +116,7 @@ describe('a native library that cannot be loaded', () => {
       `Could not load the native library of softmax-native for ${platform}, Node.js ${process.version}.`,
     );
     expect(lines[1]).toBe(
-      `Looked for softmax_native.node in build/Release, build/Debug and prebuilds/${platform} of ${folders.at(-1)}.`,
+      `Looked for a *.node file in build/Release, build/Debug and prebuilds/${platform} of ${folders.at(-1)}.`,
     );
     expect(lines[2]).toMatch(/^No native build was found for platform=/);
     expect(error!.message).toContain('Possible solutions:\n');

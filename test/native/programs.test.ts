@@ -9,7 +9,9 @@ const golden = readFileSync(new URL('golden_hashes.txt', import.meta.url), 'utf8
 
 function run(program: string, args: string[] = [], environment: Record<string, string> = {}) {
   const { pathname } = new URL(program, programs);
-  return spawnSync(pathname, args, { encoding: 'utf8', env: { ...process.env, ...environment } });
+  const result = spawnSync(pathname, args, { encoding: 'utf8', env: { ...process.env, ...environment } });
+  if (result.error) throw result.error;
+  return result;
 }
 
 describe('numerics', () => {

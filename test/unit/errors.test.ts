@@ -54,15 +54,31 @@ describe.each(operations)('$name', ({ call, withOut }) => {
       [
         'DataView',
         new DataView(new ArrayBuffer(8)),
-        wrongType(/^Expected Float32Array or Float64Array for x.data/),
+        wrongType(
+          /^Expected Float32Array, Float64Array, number\[\], .* or \{ data, dims \} for x but received DataView/,
+        ),
       ],
-      ['ArrayBuffer', new ArrayBuffer(8), wrongType(/^Expected Float32Array or Float64Array for x.data/)],
+      [
+        'ArrayBuffer',
+        new ArrayBuffer(8),
+        wrongType(
+          /^Expected Float32Array, Float64Array, number\[\], .* or \{ data, dims \} for x but received ArrayBuffer/,
+        ),
+      ],
       [
         'an object',
         { length: 3 },
-        wrongType(/^Expected Float32Array or Float64Array for x.data but received undefined$/),
+        wrongType(
+          /^Expected Float32Array, Float64Array, number\[\], .* or \{ data, dims \} for x but received \{ length: 3 \}/,
+        ),
       ],
-      ['a proxy of an array', new Proxy(Float32Array.of(1, 2), {}), wrongType(/for x.data/)],
+      [
+        'a proxy of an array',
+        new Proxy(Float32Array.of(1, 2), {}),
+        wrongType(
+          /^Expected Float32Array, Float64Array, number\[\], .* or \{ data, dims \} for x but received /,
+        ),
+      ],
       ['strings', ['1', '2'], wrongType("Expected a number for x[0] but received '1' of type string")],
       ['a hole', withHole, wrongType('Expected a number for x[1] but received undefined')],
       [
@@ -80,7 +96,11 @@ describe.each(operations)('$name', ({ call, withOut }) => {
         [[[1]]],
         wrongType('Expected a number for x[0][0] but received [ 1 ] of type object'),
       ],
-      ['float arrays in an array', [Float32Array.of(1)], wrongType(/^Expected a number for x\[0\]/)],
+      [
+        'float arrays in an array',
+        [Float32Array.of(1)],
+        wrongType(/^Expected rows as plain arrays, .* for x\[0\] but/),
+      ],
       [
         'ragged rows',
         [[1, 2], [3]],
@@ -149,8 +169,16 @@ describe.each(operations)('$name', ({ call, withOut }) => {
 
   describe('refuses as an option', () => {
     it.each<[string, unknown, Refusal]>([
-      ['null for all of them', null, wrongType('Expected an object for options but received null')],
-      ['a number for all of them', 3, wrongType(/^Expected an object for options but received 3/)],
+      [
+        'null for all of them',
+        null,
+        wrongType('Expected an object such as { shape } for options but received null'),
+      ],
+      [
+        'a number for all of them',
+        3,
+        wrongType(/^Expected an object such as { shape } for options but received 3/),
+      ],
       ['shape null', { shape: null }, wrongType('Expected an array of sizes for shape but received null')],
       [
         'shape 6',
@@ -266,6 +294,14 @@ describe.each(operations)('$name', ({ call, withOut }) => {
       expect([...x]).toEqual([1, 2, 3, 4, 5, 6]);
     });
 
+    it('a shape in place of the options', () => {
+      const options = [2, 3] as object;
+      expectRefusal(
+        () => call(new Float32Array(6), options),
+        wrongType('Expected an object such as { shape } for options but received [ 2, 3 ] of type object'),
+      );
+    });
+
     it('another shape than x has itself', () => {
       const rows = [[1, 2, 3], [4, 5, 6]]; // prettier-ignore
       for (const shape of [[3, 2], [6], [2, 3, 1]]) {
@@ -367,7 +403,10 @@ describe.each([
   it('an object that does not hold such an array', () => {
     const tensor = { data: x, shape };
     const data = new Float32Array(needed).fill(7);
-    expectRefusal(() => call(tensor, { out: {} }), wrongType(/for out.data but received undefined$/));
+    expectRefusal(
+      () => call(tensor, { out: {} }),
+      wrongType(/^Expected Float32Array or { data } for out but received {} of type object$/),
+    );
     expectRefusal(
       () => call(tensor, { out: { data: new Float64Array(99) } }),
       wrongType('Expected Float32Array for out.data but received Float64Array(99) of type object'),
@@ -483,7 +522,7 @@ describe('rowMax refuses', () => {
 describe('a result that cannot be allocated', () => {
   it('of softmaxJacobian is refused', () => {
     const message =
-      /^Expected a result that can be allocated for x but received one of 1000000000000 elements, 4000000000000 bytes$/;
+      /^Expected a size that can be allocated for the Jacobian of 1 x 1000000 logits but received 1000000000000 elements, 4000000000000 bytes$/;
     expectRefusal(() => softmaxJacobian(new Float32Array(1e6)), outOfMemory(message));
     expectRefusal(
       () => softmaxJacobian(new Float64Array(1e7), { shape: [10, 1e6] }),
@@ -500,8 +539,14 @@ describe('a result that cannot be allocated', () => {
 
   it('of rowMax is refused', () => {
     const x = new Float32Array(0);
-    expectRefusal(() => rowMax(x, { shape: [2 ** 45, 0] }), outOfMemory(/one of 35184372088832 elements/));
-    expectRefusal(() => rowMax(x, { shape: [2 ** 52, 2 ** 52, 0] }), outOfMemory(/one of 2.*e\+31 elements/));
+    expectRefusal(
+      () => rowMax(x, { shape: [2 ** 45, 0] }),
+      outOfMemory(/for max but received 35184372088832 elements/),
+    );
+    expectRefusal(
+      () => rowMax(x, { shape: [2 ** 52, 2 ** 52, 0] }),
+      outOfMemory(/received 2.*e\+31 elements/),
+    );
     expectRefusal(
       () => rowMax(x, { shape: [...Array.from({ length: 30 }, () => 2 ** 52), 0] }),
       outOfMemory(/Infinity/),

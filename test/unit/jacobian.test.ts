@@ -74,6 +74,19 @@ describe('the result of softmaxJacobian', () => {
     expect(softmaxJacobian({ data: new Float64Array(0), dims: [0, 2] }).dims).toEqual([0, 2, 2]);
   });
 
+  it('takes the last axis, and refuses another', () => {
+    const x = Float32Array.of(1, 2, 3, 4);
+    const expected = softmaxJacobian(x, { shape: [2, 2] });
+    for (const axis of [-1, 1]) {
+      expect(softmaxJacobian(x, { shape: [2, 2], axis } as object)).toEqual(expected);
+    }
+    for (const axis of [-2, 0]) {
+      expect(() => softmaxJacobian(x, { shape: [2, 2], axis } as object)).toThrow(
+        `Expected the last axis, -1, for axis but received ${axis} of type number`,
+      );
+    }
+  });
+
   it('is 0 for rows of one element', () => {
     expect(softmaxJacobian(Float32Array.of(3, -4), { shape: [2, 1] })).toEqual(new Float32Array(2));
     expect(softmaxJacobian([[3], [4]])).toEqual([[[0]], [[0]]]);
