@@ -6,7 +6,7 @@
 // Figures are medians of rounds in which all candidates take turns, on all threads and on one.
 import { parseArgs } from 'node:util';
 import { softmax, softmaxJacobian } from 'softmax-native';
-import { machine, medianTimes, random, writeResult } from './support.mjs';
+import { machine, medianTimes, plainSoftmax, random, writeResult } from './support.mjs';
 
 const { values: options } = parseArgs({ options: { json: { type: 'string' } } });
 
@@ -36,16 +36,6 @@ const jacobianShapes = [
   [8, 1000],
   [1, 4096],
 ];
-
-function plainSoftmax(x, y, k) {
-  for (let start = 0; start < x.length; start += k) {
-    let max = -Infinity;
-    for (let j = start; j < start + k; j++) if (x[j] > max) max = x[j];
-    let sum = 0;
-    for (let j = start; j < start + k; j++) sum += y[j] = Math.exp(x[j] - max);
-    for (let j = start; j < start + k; j++) y[j] /= sum;
-  }
-}
 
 function plainJacobian(x, p, jacobian, k) {
   plainSoftmax(x, p, k);

@@ -6,7 +6,7 @@
 // ratios to the ordinary rows of the same run. A plain JavaScript loop is measured beside them.
 import { parseArgs } from 'node:util';
 import { softmax } from 'softmax-native';
-import { machine, medianTimes, random, writeResult } from './support.mjs';
+import { machine, medianTimes, plainSoftmax, random, writeResult } from './support.mjs';
 
 const { values: options } = parseArgs({ options: { json: { type: 'string' } } });
 
@@ -29,16 +29,6 @@ function gaussian(next) {
   return Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
 }
 
-function plainSoftmax(x, y) {
-  for (let start = 0; start < x.length; start += k) {
-    let max = -Infinity;
-    for (let j = start; j < start + k; j++) if (x[j] > max) max = x[j];
-    let sum = 0;
-    for (let j = start; j < start + k; j++) sum += y[j] = Math.exp(x[j] - max);
-    for (let j = start; j < start + k; j++) y[j] /= sum;
-  }
-}
-
 function measure(Type) {
   const shape = [rows, k];
   const inputs = Object.entries(kinds).map(([kind, logit]) => {
@@ -57,7 +47,7 @@ function measure(Type) {
     inputs.map(
       ([, x]) =>
         () =>
-          plainSoftmax(x, out),
+          plainSoftmax(x, out, k),
     ),
   );
   return inputs.map(([kind], i) => ({

@@ -41,6 +41,17 @@ export function random(seed) {
   };
 }
 
+/** Softmax of rows of k as a program without this library would write it: the plain loop to compare with. */
+export function plainSoftmax(x, y, k) {
+  for (let start = 0; start < x.length; start += k) {
+    let max = -Infinity;
+    for (let j = start; j < start + k; j++) if (x[j] > max) max = x[j];
+    let sum = 0;
+    for (let j = start; j < start + k; j++) sum += y[j] = Math.exp(x[j] - max);
+    for (let j = start; j < start + k; j++) y[j] /= sum;
+  }
+}
+
 /** Where and when a result was measured. */
 export function machine() {
   const { version, isa, threads } = deviceInfo();

@@ -56,6 +56,9 @@ extern const KernelTable kAvx512Kernels;
 extern const KernelTable kNeonKernels;
 #endif
 
+// Rows up to this length are worked on side by side, one in each lane.
+constexpr int kShortRow = 32;
+
 constexpr int64_t kColumnsPerChunk = 1024;  // kChunk of numerics/format.h, which the schedule does not include
 
 }  // namespace softmax_native::cpu

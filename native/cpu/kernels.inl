@@ -11,6 +11,7 @@
 namespace softmax_native {
 namespace {
 
+using cpu::kShortRow;
 using cpu::PartialSum;
 
 static_assert(kChunk == cpu::kColumnsPerChunk);
@@ -19,9 +20,6 @@ static_assert(kChunk == cpu::kColumnsPerChunk);
 // cache) between the sum and the division; longer ones compute them twice, which costs less than writing and reading
 // twice the row's size.
 constexpr int kKeptColumns = 4 * kChunk;
-
-// Rows up to this length are worked on side by side, one in each lane.
-constexpr int kShortRow = 32;
 
 template <class T>
 inline T negative_infinity() {

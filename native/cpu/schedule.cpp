@@ -26,9 +26,6 @@ constexpr Cost kMaxOfRows = {8'000, 30};
 constexpr Cost kMaxOfColumns = {1'000, 250};
 constexpr Cost kJacobian = {60'000, 45};
 
-// Rows up to this length cost what columns cost.
-constexpr int64_t kShortRow = 32;
-
 // Logits of a Jacobian's rows whose probabilities are held at a time for each thread: they stay in its cache.
 constexpr int64_t kJacobianBlock = 16384;
 
