@@ -55,7 +55,8 @@ export function native(): NativeLibrary {
 /**
  * OpenMP's idle threads spin by default: a program with one short call every 10 ms would keep every core busy. The
  * runtime reads its policy once, when it is loaded, and from the real environment, which only the main thread's
- * process.env changes. A policy that is already set is the user's, and stays.
+ * process.env changes. A policy that is already set is the user's, and stays. Where none can be set, the library uses
+ * one thread.
  */
 function withPassiveWaiting<Result>(load: () => Result): Result {
   if (!isMainThread || process.env['OMP_WAIT_POLICY'] !== undefined || hasOpenMp()) return load();

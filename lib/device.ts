@@ -58,7 +58,7 @@ export function deviceInfo(): CpuInfo | NoDeviceInfo {
       backend: 'cpu',
       isa: info.isa,
       availableIsas: info.available,
-      // A build without OpenMP has the calling thread only.
+      // Without OpenMP, or without a waiting policy for its threads, there is the calling thread only.
       threads: info.threads ? threads : 1,
       passiveWait: info.passiveWait,
       cuda,

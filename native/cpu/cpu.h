@@ -38,7 +38,8 @@ const char* const* available_isas();
 const char* isa();
 const char* requested_isa();
 
-// False in a build without OpenMP, which computes everything on the calling thread.
+// False in a build without OpenMP, and where nobody could tell OpenMP what idle threads do (OMP_WAIT_POLICY was not set
+// when the library was loaded): everything is then computed on the calling thread.
 bool has_threads();
 
 // True unless OMP_WAIT_POLICY=active asked, before the library was loaded, that idle threads spin between calls.

@@ -15,7 +15,11 @@ describe.each([
   ['computes in many workers, and exits while one does', 'many-workers.mjs'],
 ])('a process that %s', (_name, program) => {
   it.each(times)('ends well (run %i)', () => {
-    expect(run(program)).toEqual(clean);
+    expect(run(program, { OMP_WAIT_POLICY: 'passive' })).toEqual(clean);
+  });
+
+  it('ends well where OMP_WAIT_POLICY is not set', () => {
+    expect(run(program, { OMP_WAIT_POLICY: undefined })).toEqual(clean);
   });
 
   it('ends well with idle threads that spin', () => {

@@ -38,12 +38,13 @@ describe('OMP_WAIT_POLICY', () => {
     expect(passive).toMatchObject({ policy: 'PASSIVE', info: { passiveWait: true } });
   });
 
-  it('lets no thread spin either where a worker thread alone loads the library', () => {
-    const { policy, info } = report('device-info-in-worker.mjs', unset);
+  it('cannot be set by a worker thread that alone loads the library, which then uses one thread', () => {
+    const two = { ...unset, OMP_NUM_THREADS: '2' };
+    const { policy, info } = report('device-info-in-worker.mjs', two);
     expect(policy).toBeNull();
-    expect(info).toMatchObject({ passiveWait: true });
-    const active = report('device-info-in-worker.mjs', { ...unset, OMP_WAIT_POLICY: 'active' });
-    expect(active.info).toMatchObject({ passiveWait: false });
+    expect(info).toMatchObject({ passiveWait: true, threads: 1 });
+    const active = report('device-info-in-worker.mjs', { ...two, OMP_WAIT_POLICY: 'active' });
+    expect(active.info).toMatchObject({ passiveWait: false, threads: 2 });
   });
 });
 
