@@ -17,8 +17,7 @@ using cpu::PartialSum;
 static_assert(kChunk == cpu::kColumnsPerChunk);
 
 // Rows up to this length keep their exponentials (8 or 16 bytes a column, on the stack: within the level-1 or level-2
-// cache) between the sum and the division; longer ones compute them twice, which costs less than writing and reading
-// twice the row's size.
+// cache) between the sum and the division; longer ones compute them twice, and read and write no memory for them.
 constexpr int kKeptColumns = 4 * kChunk;
 
 template <class T>
@@ -52,7 +51,7 @@ inline void store_up_to(T* p, int64_t n, V v) {
   }
 }
 
-// ---- A row along the lanes ------------------------------------------------------------------------------------------
+// A row along the lanes.
 
 // The largest of n logits; NaN is passed over (the sum finds it).
 template <class V, class T>
@@ -258,7 +257,7 @@ inline void softmax_long_row(const T* x, T* y, int64_t k) {
   probabilities_of<V>(x, y, row.shift, row.sum, 0, k);
 }
 
-// ---- Rows side by side, one in each lane ------------------------------------------------------------------------------
+// Rows side by side, one in each lane.
 
 // Softmax of up to `width` adjacent columns: logit j of column i lies at j * stride + i.
 template <class V, class T>
@@ -327,7 +326,7 @@ inline void softmax_short_rows(const T* x, T* y, int64_t rows, int k) {
   }
 }
 
-// ---- The table's functions --------------------------------------------------------------------------------------------
+// The table's functions.
 
 template <class V, class T = Scalar<V>>
 struct KernelsFor {
