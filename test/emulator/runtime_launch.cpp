@@ -1,0 +1,125 @@
+// Kernel launches: what the runtime refuses, and what it enqueues.
+#include <map>
+#include <memory>
+
+#include "copies.h"
+#include "grid.h"
+#include "kernel_name.h"
+#include "machine.h"
+#include "shadow.h"
+#include "streams.h"
+
+using namespace emulated;
+
+namespace {
+
+constexpr unsigned kMostThreads = 1024;
+
+struct KernelLimits {
+  size_t shared_bytes = kSharedWithoutOptIn;
+  bool any_cluster_size = false;
+};
+
+std::map<const void*, KernelLimits>& kernel_limits() {
+  static auto* limits = new std::map<const void*, KernelLimits>;
+  return *limits;
+}
+
+dim3 cluster_of(const cudaLaunchConfig_t& config) {
+  for (unsigned i = 0; i < config.numAttrs; i++) {
+    const auto& value = config.attrs[i].val.clusterDim;
+    if (config.attrs[i].id == cudaLaunchAttributeClusterDimension) return dim3(value.x, value.y, value.z);
+  }
+  return dim3(1);
+}
+
+bool is_grid(dim3 grid) {
+  return grid.x > 0 && grid.x <= INT32_MAX && grid.y > 0 && grid.y <= UINT16_MAX && grid.z > 0 && grid.z <= UINT16_MAX;
+}
+
+bool is_block(dim3 block) {
+  return block.x > 0 && block.x <= kMostThreads && block.y > 0 && block.y <= kMostThreads && block.z > 0 &&
+         block.z <= 64 && block.x * block.y * block.z <= kMostThreads;
+}
+
+cudaError_t check_cluster(dim3 grid, dim3 cluster, const KernelLimits& limits) {
+  if (cluster.x == 1 && cluster.y == 1 && cluster.z == 1) return cudaSuccess;
+  if (machine().preset->largest_cluster == 0) return cudaErrorNotSupported;
+  if (cluster.x == 0 || cluster.y != 1 || cluster.z != 1) return cudaErrorInvalidValue;
+  if (grid.x % cluster.x != 0) return cudaErrorInvalidClusterSize;
+  const int largest = limits.any_cluster_size ? machine().preset->largest_cluster : kLargestPortableCluster;
+  return cluster.x > static_cast<unsigned>(largest) ? cudaErrorInvalidClusterSize : cudaSuccess;
+}
+
+void allow_windows(int device) {
+  // The windows of device 0, of shared memory and of device 1 lie in this order.
+  running.allowed_begin = window_begin(device == 0 ? Window::device0 : Window::shared);
+  running.allowed_bytes = kDeviceWindow + kSharedWindow;
+}
+
+}  // namespace
+
+namespace emulated {
+
+cudaError_t launch(const cudaLaunchConfig_t* config, std::unique_ptr<const KernelCall> call) {
+  return device_call("cudaLaunchKernelEx", [&](Lock&) {
+    const auto stream = find_stream(config->stream);
+    if (stream == nullptr || stream->device != current_device()) return cudaErrorInvalidResourceHandle;
+    const KernelLimits& limits = kernel_limits()[call->kernel];
+    if (!is_grid(config->gridDim) || !is_block(config->blockDim)) return cudaErrorInvalidConfiguration;
+    if (config->dynamicSmemBytes > limits.shared_bytes) return cudaErrorInvalidValue;
+    const dim3 cluster = cluster_of(*config);
+    const cudaError_t error = check_cluster(config->gridDim, cluster, limits);
+    if (error != cudaSuccess) return error;
+    if (!reserve_windows()) return cudaErrorMemoryAllocation;
+
+    machine().launches[kernel_name(call->kernel)]++;
+    const std::shared_ptr<const KernelCall> shared_call = std::move(call);
+    const Grid grid{shared_call.get(), config->gridDim, config->blockDim, cluster.x, config->dynamicSmemBytes};
+    const int device = stream->device;
+    enqueue(stream.get(), [shared_call, grid, device] {
+      const cudaError_t error = injected("kernel", device, false);
+      if (error != cudaSuccess) return error;
+      allow_windows(device);
+      return run_grid(grid, &machine().random);
+    });
+    return cudaSuccess;
+  });
+}
+
+}  // namespace emulated
+
+extern "C" {
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  return device_call("cudaFuncSetAttribute", [&](Lock&) {
+    KernelLimits& limits = kernel_limits()[kernel];
+    switch (attribute) {
+      case cudaFuncAttributeMaxDynamicSharedMemorySize:
+        if (value < 0 || static_cast<size_t>(value) > machine().preset->shared_per_block) return cudaErrorInvalidValue;
+        limits.shared_bytes = std::max(static_cast<size_t>(value), kSharedWithoutOptIn);
+        return cudaSuccess;
+      case cudaFuncAttributeNonPortableClusterSizeAllowed:
+        if (machine().preset->largest_cluster == 0) return cudaErrorNotSupported;
+        limits.any_cluster_size = value != 0;
+        return cudaSuccess;
+      case cudaFuncAttributePreferredSharedMemoryCarveout:
+        return value < -1 || value > 100 ? cudaErrorInvalidValue : cudaSuccess;
+    }
+    return cudaErrorInvalidValue;
+  });
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
+  return device_call("cudaFuncGetAttributes", [&](Lock&) {
+    const int architecture = machine().preset->major * 10 + machine().preset->minor;
+    *attributes = {};
+    attributes->maxThreadsPerBlock = kMostThreads;
+    attributes->numRegs = 32;
+    attributes->ptxVersion = attributes->binaryVersion = architecture;
+    attributes->maxDynamicSharedSizeBytes = static_cast<int>(kernel_limits()[kernel].shared_bytes);
+    return cudaSuccess;
+  });
+}
+
+}  // extern "C"
