@@ -1,6 +1,9 @@
 // Test projects: `default` for what is independent of the instruction set, one `isa-<name>` for every instruction
-// set this processor has (test/isa runs once in each, with SOFTMAX_NATIVE_ISA forcing it), and `long`.
+// set this processor has (test/isa runs once in each, with SOFTMAX_NATIVE_ISA forcing it), one `emulated-<architecture>`
+// for GPUs of four generations as test/emulator plays them (test/cuda and test/emulated), `gpu` for the GPUs of this
+// machine (test/cuda), and `long`.
 import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 // The instruction sets a build for this architecture holds, each with the processor flags it needs.
@@ -23,6 +26,10 @@ for (const isa of Object.keys(buildIsas)) {
   if (!isas.includes(isa)) console.warn(`test/isa is not run for ${isa}: this processor does not have it`);
 }
 
+// A GPU without clusters and with little shared memory, one with much, one with clusters, and one with small clusters.
+const emulatedDevices = ['sm_75', 'sm_80', 'sm_90', 'sm_120'];
+const emulatedLibrary = fileURLToPath(new URL('build/emulated/softmax_native.node', import.meta.url));
+
 export default defineConfig({
   test: {
     // A crash of native code must end one test file, not the run: processes, not threads.
@@ -35,7 +42,7 @@ export default defineConfig({
         test: {
           name: 'default',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/isa/**', 'test/long/**'],
+          exclude: ['test/isa/**', 'test/long/**', 'test/cuda/**', 'test/emulated/**'],
         },
       },
       ...isas.map((isa) => ({
@@ -46,6 +53,21 @@ export default defineConfig({
           env: { SOFTMAX_NATIVE_ISA: isa },
         },
       })),
+      ...emulatedDevices.map((device) => ({
+        extends: true as const,
+        test: {
+          name: `emulated-${device}`,
+          include: ['test/cuda/**/*.test.ts', 'test/emulated/**/*.test.ts'],
+          env: { SOFTMAX_NATIVE_LIBRARY: emulatedLibrary, SOFTMAX_EMULATED_DEVICE: device },
+        },
+      })),
+      {
+        extends: true,
+        test: {
+          name: 'gpu',
+          include: ['test/cuda/**/*.test.ts'],
+        },
+      },
       {
         extends: true,
         test: {

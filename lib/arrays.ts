@@ -5,7 +5,6 @@
 import { types } from 'node:util';
 import type { FloatArray } from './binding.ts';
 import { describe, detached, outOfMemory, shapeMismatch } from './errors.ts';
-import { elementsOf, type Layout } from './shape.ts';
 
 export function isFloatArray(value: unknown): value is FloatArray {
   return types.isFloat32Array(value) || types.isFloat64Array(value);
@@ -24,9 +23,8 @@ export function isSameType(value: unknown, array: FloatArray): value is FloatArr
  * Checks that x has exactly the elements of its shape. Like every check of a length it comes after the last of the
  * caller's getters has run, as those may detach or resize a buffer.
  */
-export function checkInput(x: FloatArray, layout: Layout, shape: unknown): void {
+export function checkInput(x: FloatArray | Int32Array, elements: number, shape: unknown): void {
   checkAttached(x, 'x');
-  const elements = elementsOf(layout);
   if (elements === x.length) return;
   const expected = `sizes whose product is ${x.length}, the length of x,`;
   throw shapeMismatch(expected, 'shape', `${describe(shape)} with the product ${elements}`);

@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
+import type { AutoCosts } from './auto.ts';
 import { nativeLibrary } from './errors.ts';
 
 export type FloatArray = Float32Array | Float64Array;
@@ -28,6 +29,103 @@ export interface NativeLibrary {
   /** For tests: the work in nanoseconds, 70,000 at first, that is worth one more thread. */
   setWorkPerThread(nanoseconds: number): void;
   cpuInfo(): { isa: string; available: string[]; threads: boolean; passiveWait: boolean };
+  cuda: NativeCuda;
+}
+
+/** Memory of a GPU, freed by `free` or with this object. Only the environment that got it may use it. */
+export type NativeMemory = object & { readonly __brand: 'device memory' };
+
+/** Element types, as the native functions number them. */
+export type NativeDtype = 0 | 1 | 2;
+
+/**
+ * The GPUs. In a build without CUDA kernels `info` says so and every other function throws. A failure of CUDA is an
+ * Error with the code ERR_CUDA, cudaCode and cudaName.
+ */
+export interface NativeCuda {
+  /** Looks for GPUs at the first call; makes no context and never throws. */
+  info(): NativeCudaInfo;
+  /** True once in a process: whoever gets it prints the warning. */
+  takeWarning(): boolean;
+  /** Makes the context, stream and memory pool of a GPU, which every function below does by itself. */
+  start(device: number): void;
+  isStarted(device: number): boolean;
+  /** Measured once for each GPU of a process. */
+  costs(device: number): AutoCosts;
+  // Host arrays, in pieces whose upload, kernel and download overlap. They return when the result is there.
+  softmax(device: number, x: FloatArray, out: FloatArray, outer: number, k: number, inner: number): void;
+  rowMax(
+    device: number,
+    x: FloatArray,
+    max: FloatArray,
+    argmax: Int32Array | undefined,
+    outer: number,
+    k: number,
+    inner: number,
+  ): void;
+  softmaxJacobian(device: number, x: FloatArray, out: FloatArray, rows: number, k: number): void;
+  allocate(device: number, bytes: number): NativeMemory;
+  /** Memory that the caller keeps alive; it must be device memory of that GPU. */
+  fromPointer(device: number, pointer: bigint, bytes: number): NativeMemory;
+  free(memory: NativeMemory): void;
+  pointer(memory: NativeMemory): bigint;
+  /** The array may be changed when this returns. */
+  upload(memory: NativeMemory, array: FloatArray | Int32Array): void;
+  downloadSync(memory: NativeMemory, array: FloatArray | Int32Array): void;
+  /** A new array, filled while the event loop goes on. */
+  download(memory: NativeMemory, dtype: NativeDtype, length: number): Promise<FloatArray | Int32Array>;
+  synchronize(device: number): Promise<void>;
+  // Device memory: enqueued on the environment's stream.
+  tensorSoftmax(
+    x: NativeMemory,
+    out: NativeMemory,
+    dtype: NativeDtype,
+    outer: number,
+    k: number,
+    inner: number,
+  ): void;
+  tensorRowMax(
+    x: NativeMemory,
+    max: NativeMemory,
+    argmax: NativeMemory | undefined,
+    dtype: NativeDtype,
+    outer: number,
+    k: number,
+    inner: number,
+  ): void;
+  tensorSoftmaxJacobian(
+    x: NativeMemory,
+    out: NativeMemory,
+    dtype: NativeDtype,
+    rows: number,
+    k: number,
+  ): void;
+  /** Page-locked memory, freed with the array's buffer. */
+  allocatePinned(dtype: NativeDtype, length: number): FloatArray | Int32Array;
+}
+
+export interface NativeCudaInfo {
+  /** False where the library holds no kernels. */
+  built: boolean;
+  /** 13000 is CUDA 13.0; the driver's is the newest that it supports, 0 without a driver. */
+  runtimeVersion: number;
+  driverVersion: number;
+  /** The oldest driver for this build, such as r580. */
+  minimumDriver: string;
+  /** Why there are no devices. */
+  error?: { code: number; name: string; text: string };
+  devices: NativeGpu[];
+}
+
+export interface NativeGpu {
+  name: string;
+  /** Such as 9.0. */
+  computeCapability: string;
+  /** In bytes. */
+  memory: number;
+  multiprocessors: number;
+  /** Why it cannot be used, where it cannot. */
+  reason?: string;
 }
 
 const require = createRequire(import.meta.url);
@@ -35,10 +133,14 @@ const require = createRequire(import.meta.url);
 // The parent of lib/ in the repository, of dist/ in the installed package.
 const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
+/** The file to load instead of searching for one. */
+const explicitFile = process.env['SOFTMAX_NATIVE_LIBRARY'] || undefined;
+
 let library: NativeLibrary | undefined;
 let failure: unknown;
 try {
   library = withPassiveWaiting(() => {
+    if (explicitFile !== undefined) return require(path.resolve(explicitFile)) as NativeLibrary;
     const loadFrom = require('node-gyp-build') as (root: string) => NativeLibrary;
     return loadFrom(packageRoot);
   });
@@ -85,9 +187,13 @@ function explain(error: unknown): unknown {
   const platform = `${process.platform}-${process.arch}`;
   const openmp =
     '- Install the OpenMP runtime: apt-get install libgomp1, dnf install libgomp or apk add libgomp';
+  const searched =
+    explicitFile === undefined
+      ? `Looked for a *.node file in build/Release, build/Debug and prebuilds/${platform} of ${packageRoot}.`
+      : `SOFTMAX_NATIVE_LIBRARY names the file ${path.resolve(explicitFile)}.`;
   const text = [
     `Could not load the native library of softmax-native for ${platform}, Node.js ${process.version}.`,
-    `Looked for a *.node file in build/Release, build/Debug and prebuilds/${platform} of ${packageRoot}.`,
+    searched,
     message.trim(),
     'Possible solutions:',
     ...(message.includes('libgomp') ? [openmp] : []),

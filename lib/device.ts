@@ -1,7 +1,10 @@
 // deviceInfo: what computes, and how.
 import { createRequire } from 'node:module';
-import { native } from './binding.ts';
+import { native, type NativeCudaInfo } from './binding.ts';
+import { autoInfo, type AutoInfo } from './choosing.ts';
 import { describe } from './errors.ts';
+import { lookForGpus, nameOf, versionText } from './gpus.ts';
+import { defaultDevice } from './placement.ts';
 import { defaultThreads } from './threads.ts';
 
 interface CommonInfo {
@@ -11,11 +14,53 @@ interface CommonInfo {
   threads: number;
   /** The instruction sets that this build holds and this processor has, the best one last. */
   availableIsas: string[];
-  /** Whether GPUs are used, and why not. */
-  cuda: { available: false; reason: string };
+  /** The GPUs, or why none is used. */
+  cuda: CudaInfo | NoCudaInfo;
+  /** Where calls compute that do not say it: 'auto', or what setDefaultDevice or SOFTMAX_NATIVE_DEVICE says. */
+  defaultDevice: string;
 }
 
-/** The native library is loaded, and the CPU computes. */
+/** Versions, as 13.0. */
+interface CudaVersions {
+  /** The newest CUDA that the driver supports. */
+  driverVersion: string;
+  /** The CUDA that this build holds. */
+  runtimeVersion: string;
+  /** The oldest driver for this build, such as r580. */
+  minimumDriver: string;
+}
+
+/** There is a GPU that can be used. */
+export interface CudaInfo extends CudaVersions {
+  available: true;
+  /** The GPUs that CUDA shows, in its order. */
+  devices: GpuInfo[];
+  /** How 'auto' chooses between the first GPU that can be used and the CPU. */
+  auto: AutoInfo;
+}
+
+/** There is no GPU that can be used: `device: 'cuda'` throws, and the rest is computed on the CPU. */
+export interface NoCudaInfo extends Partial<CudaVersions> {
+  available: false;
+  /** Why, in words. */
+  reason: string;
+}
+
+export interface GpuInfo {
+  /** Its name in the option `device`. */
+  device: `cuda:${number}`;
+  name: string;
+  /** Such as 9.0. */
+  computeCapability: string;
+  /** In bytes. */
+  memory: number;
+  multiprocessors: number;
+  /** Whether it can be used; if not, `reason` says why. */
+  usable: boolean;
+  reason?: string;
+}
+
+/** The native library is loaded: the CPU computes, and the GPUs that `cuda` lists. */
 export interface CpuInfo extends CommonInfo {
   backend: 'cpu';
   /** The instruction set in use: the best one, or the one that the environment variable SOFTMAX_NATIVE_ISA names. */
@@ -27,15 +72,18 @@ export interface CpuInfo extends CommonInfo {
   passiveWait: boolean;
 }
 
-/** The native library could not be loaded, or not as SOFTMAX_NATIVE_ISA asks: every function that computes throws, and `reason` says why. */
+/**
+ * The native library could not be loaded, or not as SOFTMAX_NATIVE_ISA asks: every function that computes throws, and
+ * `reason` says why.
+ */
 export interface NoDeviceInfo extends CommonInfo {
   backend: 'none';
   reason: string;
 }
 
 /**
- * What computes the results: the instruction set, the number of threads, and why no GPU does. Results are the same
- * bits for every instruction set and every number of threads.
+ * What computes the results: the instruction set, the number of threads, and the GPUs, or why there is none. Results
+ * are the same bits everywhere. GPUs are looked for, but none is started.
  *
  * It never throws: where the native library cannot be loaded, `backend` is 'none' and `reason` says why.
  *
@@ -43,31 +91,70 @@ export interface NoDeviceInfo extends CommonInfo {
  * ```ts
  * import { deviceInfo } from 'softmax-native';
  *
- * deviceInfo().backend;
+ * const { backend, cuda } = deviceInfo();
+ * backend;
  * // => 'cpu'
+ *
+ * cuda.available || cuda.reason.length > 0;
+ * // => true
  * ```
  */
 export function deviceInfo(): CpuInfo | NoDeviceInfo {
-  const version = packageVersion();
   const threads = defaultThreads();
-  const reason = 'This build has no CUDA kernels yet: everything is computed on the CPU.';
-  const cuda = { available: false, reason } as const;
+  const common = { version: packageVersion(), defaultDevice: defaultDevice() };
   try {
     const info = native().cpuInfo();
+    // Without OpenMP, or without a waiting policy for its threads, there is the calling thread only.
+    const used = info.threads ? threads : 1;
     return {
       backend: 'cpu',
       isa: info.isa,
       availableIsas: info.available,
-      // Without OpenMP, or without a waiting policy for its threads, there is the calling thread only.
-      threads: info.threads ? threads : 1,
+      threads: used,
       passiveWait: info.passiveWait,
-      cuda,
-      version,
+      cuda: cudaInfo(used),
+      ...common,
     };
   } catch (error) {
-    const text = error instanceof Error ? error.message : describe(error);
-    return { backend: 'none', reason: text, availableIsas: [], threads, cuda, version };
+    const reason = messageOf(error);
+    const cuda: NoCudaInfo = { available: false, reason: 'The native library cannot be used.' };
+    return { backend: 'none', reason, availableIsas: [], threads, cuda, ...common };
   }
+}
+
+function cudaInfo(threads: number): CudaInfo | NoCudaInfo {
+  try {
+    const { info, usable, reason } = lookForGpus();
+    const [first] = usable;
+    if (first === undefined) return { available: false, reason: String(reason), ...versionsOf(info) };
+    const devices = info.devices.map((gpu, index): GpuInfo => {
+      const { name, computeCapability, memory, multiprocessors } = gpu;
+      const usability = gpu.reason === undefined ? { usable: true } : { usable: false, reason: gpu.reason };
+      return { device: nameOf(index), name, computeCapability, memory, multiprocessors, ...usability };
+    });
+    return { available: true, ...versions(info), devices, auto: autoInfo(first, threads) };
+  } catch (error) {
+    return { available: false, reason: messageOf(error) };
+  }
+}
+
+function versions({ driverVersion, runtimeVersion, minimumDriver }: NativeCudaInfo): CudaVersions {
+  return {
+    driverVersion: versionText(driverVersion),
+    runtimeVersion: versionText(runtimeVersion),
+    minimumDriver,
+  };
+}
+
+/** Those that there are: a build without CUDA has no runtime, a machine without NVIDIA's driver has no driver. */
+function versionsOf(info: NativeCudaInfo): Partial<CudaVersions> {
+  if (!info.built) return {};
+  const { driverVersion, ...own } = versions(info);
+  return info.driverVersion === 0 ? own : { driverVersion, ...own };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : describe(error);
 }
 
 function packageVersion(): string {

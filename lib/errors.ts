@@ -1,5 +1,5 @@
 // The errors that callers see: TypeError and RangeError with a `code`, and a text of one form,
-// "Expected <what> for <name> but received <what, of which type>".
+// "Expected <what> for <name> but received <what, of which type>"; and CudaError, which says what failed on a GPU.
 import { inspect, types } from 'node:util';
 
 /**
@@ -13,6 +13,9 @@ import { inspect, types } from 'node:util';
  * - `ERR_DETACHED`: an array's buffer was detached, or shrank until the array was out of its bounds.
  * - `ERR_NATIVE_LIBRARY`: the native library could not be loaded.
  * - `ERR_UNSUPPORTED_ISA`: SOFTMAX_NATIVE_ISA names an instruction set that cannot be used here.
+ * - `ERR_CUDA_UNAVAILABLE`: a GPU is asked for and none can be used; the text says why.
+ * - `ERR_CUDA`: a call of CUDA failed, see {@link CudaError}.
+ * - `ERR_DISPOSED`: a tensor is used after its memory was freed.
  */
 export type ErrorCode =
   | 'ERR_INVALID_ARG_TYPE'
@@ -22,11 +25,68 @@ export type ErrorCode =
   | 'ERR_OUT_OF_MEMORY'
   | 'ERR_DETACHED'
   | 'ERR_NATIVE_LIBRARY'
-  | 'ERR_UNSUPPORTED_ISA';
+  | 'ERR_UNSUPPORTED_ISA'
+  | 'ERR_CUDA_UNAVAILABLE'
+  | 'ERR_CUDA'
+  | 'ERR_DISPOSED';
 
 /** An error that this package throws. */
 export interface SoftmaxNativeError extends Error {
   readonly code: ErrorCode;
+}
+
+/**
+ * A call of CUDA failed: memory that could not be allocated, a copy or kernel that did not end well, a GPU that was
+ * lost. The message names what was done and the error. After one that ends the GPU's context, such as
+ * cudaErrorIllegalAddress, the GPU is not used again in this process; the CPU still is.
+ *
+ * @example
+ * ```ts
+ * import { CudaError, cudaDevice } from 'softmax-native';
+ *
+ * let reason = '';
+ * try {
+ *   cudaDevice().empty([2 ** 50]); // 4 PiB
+ * } catch (error) {
+ *   if (error instanceof CudaError) reason = error.cudaName;
+ * }
+ * reason;
+ * // => 'cudaErrorMemoryAllocation'
+ * ```
+ */
+export class CudaError extends Error {
+  static {
+    this.prototype.name = 'CudaError';
+  }
+  readonly code = 'ERR_CUDA';
+  /** The number of the error, a cudaError_t: 2 is cudaErrorMemoryAllocation. */
+  readonly cudaCode: number;
+  /** The name of the error, such as cudaErrorMemoryAllocation. */
+  readonly cudaName: string;
+
+  constructor(message: string, cudaCode: number, cudaName: string) {
+    super(message);
+    this.cudaCode = cudaCode;
+    this.cudaName = cudaName;
+  }
+}
+
+/** What a native function threw as callers see it: a failure of CUDA becomes a CudaError. */
+export function fromNative(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof CudaError) return error;
+  const { code, cudaCode, cudaName } = error as unknown as Record<string, unknown>;
+  if (code !== 'ERR_CUDA') return error;
+  return new CudaError(error.message, Number(cudaCode), String(cudaName));
+}
+
+export function unavailable(device: string, reason: string): SoftmaxNativeError {
+  const error = new Error(text('a GPU that can be used', device, `none: ${reason}`));
+  return withCode(error, 'ERR_CUDA_UNAVAILABLE');
+}
+
+export function disposed(name: string): SoftmaxNativeError {
+  const received = 'one that was disposed of';
+  return withCode(new TypeError(text('a tensor with memory', name, received)), 'ERR_DISPOSED');
 }
 
 export function invalidType(expected: string, name: string, received: unknown): SoftmaxNativeError {

@@ -1,9 +1,11 @@
-// The argument x: what it may be, how it is read as one float array, and how a result is given the same form.
+// The argument x: what it may be, how it is read as one float array, and how a result is given the same form. A tensor
+// on a GPU has no such array; tensorCall.ts reads it.
 import { types } from 'node:util';
 import { allocated, isFloatArray, isSameType, typeNameOf } from './arrays.ts';
 import type { FloatArray } from './binding.ts';
 import { describe, invalidType, outOfRange, shapeMismatch } from './errors.ts';
 import { copyOf, isSameShape, shapeText, type Shape } from './shape.ts';
+import type { DeviceTensor, FloatDtype } from './tensor.ts';
 
 /** A float array with its shape. Other properties are ignored. */
 export interface Tensor<Data extends FloatArray = FloatArray> {
@@ -18,22 +20,33 @@ export interface DimsTensor<Data extends FloatArray = FloatArray> {
 }
 
 /**
- * What the functions take: float arrays, of any realm and over shared memory too, which are read where they are; plain
- * numbers or rows of them, computed in float64; or an object of a float array and its shape.
+ * Logits in the memory of the host: float arrays, of any realm and over shared memory too, which are read where they
+ * are; plain numbers or rows of them, computed in float64; or an object of a float array and its shape.
  */
-export type Logits = FloatArray | readonly number[] | readonly (readonly number[])[] | Tensor | DimsTensor;
+export type HostLogits =
+  FloatArray | readonly number[] | readonly (readonly number[])[] | Tensor | DimsTensor;
 
-/** The type of a new array for the elements of x: Float64Array for plain numbers. */
+/** What the functions take: logits in the memory of the host, or a float tensor on a GPU. */
+export type Logits = HostLogits | DeviceTensor;
+
+/** The type of a new array for the elements of x: Float64Array for plain numbers, a tensor for a tensor. */
 export type ElementArray<X, Memory extends ArrayBufferLike = ArrayBuffer> = X extends Float32Array
   ? Float32Array<Memory>
   : X extends readonly unknown[] | Float64Array
     ? Float64Array<Memory>
-    : X extends { readonly data: infer Data }
-      ? ElementArray<Data, Memory>
-      : never;
+    : X extends DeviceTensor<infer D extends FloatDtype>
+      ? DeviceTensor<D>
+      : X extends { readonly data: infer Data }
+        ? ElementArray<Data, Memory>
+        : never;
+
+/** The type of new indices for rows of x. */
+export type IndexArray<X, Memory extends ArrayBufferLike = ArrayBuffer> = X extends DeviceTensor
+  ? DeviceTensor<'int32'>
+  : Int32Array<Memory>;
 
 /** A result of the same form as x. */
-export type Like<X> = X extends FloatArray
+export type Like<X> = X extends FloatArray | DeviceTensor
   ? ElementArray<X>
   : X extends readonly (readonly number[])[]
     ? number[][]
@@ -45,7 +58,7 @@ export type Like<X> = X extends FloatArray
           ? { data: ElementArray<Data>; dims: number[] }
           : never;
 
-/** An array that a result for x may be written to. */
+/** An array, or for a tensor a tensor, that a result for x may be written to. */
 export type Writable<X> = ElementArray<X, ArrayBufferLike>;
 
 /** What `out` may be for x. */
@@ -192,7 +205,7 @@ function checkContiguous(sizes: Shape, strides: unknown, name: string): void {
 }
 
 /** The shape that x carries itself; the option may repeat it. */
-function agreed(option: unknown, own: Shape): Shape {
+export function agreed(option: unknown, own: Shape): Shape {
   if (option === undefined) return own;
   if (!Array.isArray(option)) throw invalidType('an array of sizes', 'shape', option);
   if (!isSameShape(option as Shape, own)) {

@@ -1,17 +1,30 @@
 // softmaxJacobian: the derivatives of a row's probabilities by its logits, J_ij = p_i * (delta_ij - p_j).
 import { allocate, checkInput, checkOutput } from './arrays.ts';
-import { native } from './binding.ts';
+import { native, type FloatArray } from './binding.ts';
 import { outOfRange } from './errors.ts';
+import { onCuda } from './gpus.ts';
 import { readInput, readOut, resultLike, type Like, type Logits, type OutFor } from './input.ts';
 import { readOptions, type CallOptions } from './options.ts';
-import { elementsOf, layoutOf, rowsOf, times } from './shape.ts';
+import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
+import { elementsOf, layoutOf, rowsOf, times, type Layout } from './shape.ts';
+import {
+  codeOf,
+  emptyTensor,
+  gpuOf,
+  isDeviceTensor,
+  memoryOf,
+  unlessItFails,
+  type DeviceTensor,
+  type Dtype,
+} from './tensor.ts';
+import { readTensorInput, readTensorOut } from './tensorCall.ts';
 import { readThreads } from './threads.ts';
 
 export interface SoftmaxJacobianOptions<Out = undefined> extends CallOptions {
   /**
    * Where the Jacobians are written: an array of x's element type (Float64Array for plain numbers) with at least
    * rows * k * k elements, or an object whose `data` is one if x is such an object. Elements past the end are left as
-   * they are. It may not overlap x.
+   * they are. It may not overlap x. For a tensor it is a tensor of the result's shape and x's element type.
    */
   out?: Out;
 }
@@ -36,8 +49,9 @@ export type JacobianLike<X> = X extends readonly (readonly number[])[]
  * @returns the Jacobians, (..., k, k), row-major: `out` where it is given, else a new result of the same form as x. For
  *   number[][] these are matrices of number[][]; for number[] it is one matrix, or with a `shape` of several rows the
  *   rows of all matrices one after another.
- * @throws as softmax does; RangeError `ERR_OUT_OF_RANGE` for an `axis` other than the last; RangeError `ERR_OUT_OF_MEMORY` also where rows * k * k entries cannot be allocated, and
- *   `ERR_OVERLAP` for any `out` that overlaps x
+ * @throws as softmax does; RangeError `ERR_OUT_OF_RANGE` for an `axis` other than the last; RangeError
+ *   `ERR_OUT_OF_MEMORY` also where rows * k * k entries cannot be allocated, and `ERR_OVERLAP` for any `out` that
+ *   overlaps x
  *
  * @example
  * ```ts
@@ -62,21 +76,68 @@ export function softmaxJacobian<X extends Logits, Out extends OutFor<X>>(
   options: SoftmaxJacobianOptions<Out | undefined>,
 ): JacobianLike<X> | Out;
 export function softmaxJacobian(x: unknown, options?: unknown): unknown {
-  const { shape, axis, out, threads } = readOptions(options);
+  const { shape, axis, out, threads, device } = readOptions(options);
   const threadCount = readThreads(threads);
+  if (isDeviceTensor(x)) return jacobianOfTensor(x, shape, axis, out, device);
+  const place = readDevice(device);
   const input = readInput(x, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);
-  const last = Array.isArray(input.shape) ? input.shape.length - 1 : 0;
-  if (layout.axis !== last) throw outOfRange('the last axis, -1,', 'axis', axis);
+  checkLastAxis(layout, Array.isArray(input.shape) ? input.shape.length : 1, axis);
   const target = out === undefined ? undefined : readOut(out, input, layout.k);
 
   // No getter of the caller's runs from here on.
   const entries = times(elementsOf(layout), layout.k);
-  checkInput(input.data, layout, input.shape);
+  checkInput(input.data, elementsOf(layout), input.shape);
   if (target !== undefined) checkOutput(target, entries, 'out');
-  const what = `the Jacobian of ${rowsOf(layout)} x ${layout.k} logits`;
-  const result = target ?? allocate(input.data, entries, what);
+  const rows = rowsOf(layout);
+  const { k } = layout;
+  const result = target ?? allocate(input.data, entries, `the Jacobian of ${rows} x ${k} logits`);
   const library = native();
-  if (entries > 0) library.softmaxJacobian(input.data, result, rowsOf(layout), layout.k, threadCount);
-  return out === undefined ? resultLike(input, result, layout.k) : out;
+  const onGpu = mayUseGpu(place, entries) && jacobianOnGpu(place, input.data, result, rows, k, threadCount);
+  if (entries > 0 && !onGpu) library.softmaxJacobian(input.data, result, rows, k, threadCount);
+  return out === undefined ? resultLike(input, result, k) : out;
+}
+
+/** False where the CPU is to compute it. */
+function jacobianOnGpu(
+  place: Place,
+  x: FloatArray,
+  result: FloatArray,
+  rows: number,
+  k: number,
+  threads: number,
+): boolean {
+  const call = { operation: 'softmaxJacobian', rows, k, contiguous: true, threads } as const;
+  return computeOnGpu(place, { ...call, x, result }, (cuda, gpu) =>
+    cuda.softmaxJacobian(gpu, x, result, rows, k),
+  );
+}
+
+function jacobianOfTensor(
+  tensor: DeviceTensor<Dtype>,
+  shape: unknown,
+  axis: unknown,
+  out: unknown,
+  device: unknown,
+): DeviceTensor {
+  const { x, layout } = readTensorInput(tensor, shape, axis, device);
+  checkLastAxis(layout, x.shape.length, axis);
+  const { k } = layout;
+  const sizes = [...x.shape, k];
+  const target = readTensorOut(out, x, x.dtype, sizes, 'out');
+
+  // No getter of the caller's runs from here on.
+  const from = memoryOf(x, 'x');
+  const result = target ?? emptyTensor(gpuOf(x), x.dtype, sizes);
+  const to = memoryOf(result, 'out');
+  return unlessItFails(target === undefined ? [result] : [], () => {
+    if (x.length > 0) {
+      onCuda((cuda) => cuda.tensorSoftmaxJacobian(from, to, codeOf(x.dtype), rowsOf(layout), k));
+    }
+    return result;
+  });
+}
+
+function checkLastAxis(layout: Layout, rank: number, axis: unknown): void {
+  if (layout.axis !== rank - 1) throw outOfRange('the last axis, -1,', 'axis', axis);
 }

@@ -1,5 +1,6 @@
 // What the options of every function have in common.
 import { invalidType } from './errors.ts';
+import type { Device } from './placement.ts';
 import type { Shape } from './shape.ts';
 
 export interface CallOptions {
@@ -10,9 +11,19 @@ export interface CallOptions {
   shape?: Shape | undefined;
   /**
    * The most threads that the call may use. The default is OMP_NUM_THREADS where that is set, else the processors
-   * available, or the processor quota of the container where that is less. Results are the same for every number.
+   * available, or the processor quota of the container where that is less. Results are the same for every number. A
+   * call on a GPU has no use for it.
    */
   threads?: number | undefined;
+  /**
+   * Where to compute: 'cpu'; 'cuda', the first GPU that can be used; 'cuda:1', the second GPU of the machine; or
+   * 'auto', the default, which takes a GPU where it is estimated to be faster, the way to it and back counted (see
+   * deviceInfo().cuda.auto). Where that GPU fails the CPU computes instead, from then on; only a failure in place is
+   * thrown, as logits may be overwritten by then. setDefaultDevice or the environment variable SOFTMAX_NATIVE_DEVICE
+   * change the default. Results are the same bits everywhere. Tensors are computed on the GPU where they are, and
+   * nowhere else.
+   */
+  device?: Device | undefined;
 }
 
 /** The options as an object, empty where none were given. */

@@ -3,9 +3,22 @@ import { types } from 'node:util';
 import { allocate, allocated, checkInput, checkOutput, isSameType, typeNameOf } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
 import { invalidType, outOfRange } from './errors.ts';
-import { readInput, type ElementArray, type Input, type Logits, type Writable } from './input.ts';
+import { onCuda } from './gpus.ts';
+import { readInput, type ElementArray, type IndexArray, type Logits, type Writable } from './input.ts';
 import { readOptions, type CallOptions } from './options.ts';
-import { copyOf, layoutOf, rowsOf, type Layout, type Shape } from './shape.ts';
+import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
+import { copyOf, elementsOf, layoutOf, rowsOf, type Layout, type Shape } from './shape.ts';
+import {
+  codeOf,
+  emptyTensor,
+  gpuOf,
+  isDeviceTensor,
+  memoryOf,
+  unlessItFails,
+  type DeviceTensor,
+  type Dtype,
+} from './tensor.ts';
+import { readTensorInput, readTensorOut } from './tensorCall.ts';
 import { readThreads } from './threads.ts';
 
 export interface RowMaxOptions<Out = undefined> extends CallOptions {
@@ -16,7 +29,7 @@ export interface RowMaxOptions<Out = undefined> extends CallOptions {
   /**
    * Where the results are written: `max` an array of x's element type (Float64Array for plain numbers), `argmax` an
    * Int32Array, each with at least an element for every row. Either may be left out, and none may overlap x or the
-   * other.
+   * other. For a tensor they are tensors of the result's shape, `argmax` of int32.
    */
   out?: Out;
 }
@@ -67,52 +80,121 @@ const longestRow = 2 ** 31 - 1;
 export function rowMax<X extends Logits>(
   x: X,
   options?: RowMaxOptions,
-): RowMax<ElementArray<X>, Int32Array<ArrayBuffer>>;
+): RowMax<ElementArray<X>, IndexArray<X>>;
 /** The largest element of every row of x along an axis, and its index, written to the arrays that `out` has. */
 export function rowMax<
   X extends Logits,
   Max extends Writable<X> = ElementArray<X>,
-  Argmax extends Int32Array = Int32Array<ArrayBuffer>,
+  Argmax extends IndexArray<X, ArrayBufferLike> = IndexArray<X>,
 >(x: X, options: RowMaxOptions<RowMaxOut<Max, Argmax> | undefined>): RowMax<Max, Argmax>;
-export function rowMax(x: unknown, options?: unknown): RowMax {
-  const { shape, axis, keepdims, out, threads } = readOptions(options);
+export function rowMax(x: unknown, options?: unknown): RowMax<unknown, unknown> {
+  const { shape, axis, keepdims, out, threads, device } = readOptions(options);
   const threadCount = readThreads(threads);
   if (keepdims !== undefined && typeof keepdims !== 'boolean')
     throw invalidType('a boolean', 'keepdims', keepdims);
+  if (isDeviceTensor(x)) return rowMaxOfTensor(x, shape, axis, keepdims === true, out, device);
+  const place = readDevice(device);
   const input = readInput(x, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);
   const target = readTarget(out, input.data);
 
   // No getter of the caller's runs from here on.
-  checkInput(input.data, layout, input.shape);
-  if (layout.k > longestRow) throw outOfRange(`at most ${longestRow} elements in a row`, 'x', layout.k);
+  const elements = elementsOf(layout);
+  checkInput(input.data, elements, input.shape);
+  checkRowLength(layout);
   const rows = rowsOf(layout);
   if (target.max !== undefined) checkOutput(target.max, rows, 'out.max');
   if (target.argmax !== undefined) checkOutput(target.argmax, rows, 'out.argmax');
   const max = target.max ?? allocate(input.data, rows, 'max');
   const argmax = target.argmax ?? allocated(Int32Array, rows, 'argmax');
   const library = native();
-  if (rows > 0) library.rowMax(input.data, max, argmax, layout.outer, layout.k, layout.inner, threadCount);
-  return { max, argmax, shape: reducedShape(input, layout, keepdims === true) };
+  const onGpu =
+    mayUseGpu(place, elements) && rowMaxOnGpu(place, input.data, max, argmax, layout, threadCount);
+  if (rows > 0 && !onGpu) {
+    library.rowMax(input.data, max, argmax, layout.outer, layout.k, layout.inner, threadCount);
+  }
+  return { max, argmax, shape: reducedShape(input.shape as Shape | undefined, layout, keepdims === true) };
+}
+
+/** False where the CPU is to compute it. */
+function rowMaxOnGpu(
+  place: Place,
+  x: FloatArray,
+  max: FloatArray,
+  argmax: Int32Array,
+  layout: Layout,
+  threads: number,
+): boolean {
+  const { outer, k, inner } = layout;
+  const call = { operation: 'rowMax', rows: rowsOf(layout), k, contiguous: inner === 1, threads } as const;
+  return computeOnGpu(place, { ...call, x, result: max }, (cuda, gpu) =>
+    cuda.rowMax(gpu, x, max, argmax, outer, k, inner),
+  );
+}
+
+function rowMaxOfTensor(
+  tensor: DeviceTensor<Dtype>,
+  shape: unknown,
+  axis: unknown,
+  keepdims: boolean,
+  out: unknown,
+  device: unknown,
+): RowMax<DeviceTensor, DeviceTensor<'int32'>> {
+  const { x, layout } = readTensorInput(tensor, shape, axis, device);
+  checkRowLength(layout);
+  const sizes = reducedShape(x.shape, layout, keepdims);
+  const pair = readPair(out);
+  const given = {
+    max: readTensorOut(pair.max, x, x.dtype, sizes, 'out.max'),
+    argmax: readTensorOut(pair.argmax, x, 'int32', sizes, 'out.argmax'),
+  };
+
+  // No getter of the caller's runs from here on.
+  const made: DeviceTensor<Dtype>[] = [];
+  const make = <D extends Dtype>(dtype: D): DeviceTensor<D> => {
+    const result = emptyTensor(gpuOf(x), dtype, copyOf(sizes));
+    made.push(result);
+    return result;
+  };
+  return unlessItFails(made, () => {
+    const from = memoryOf(x, 'x');
+    const max = given.max ?? make(x.dtype);
+    const argmax = given.argmax ?? make('int32');
+    const [toMax, toArgmax] = [memoryOf(max, 'out.max'), memoryOf(argmax, 'out.argmax')];
+    const { outer, k, inner } = layout;
+    if (max.length > 0) {
+      onCuda((cuda) => cuda.tensorRowMax(from, toMax, toArgmax, codeOf(x.dtype), outer, k, inner));
+    }
+    return { max, argmax, shape: sizes };
+  });
+}
+
+function checkRowLength({ k }: Layout): void {
+  if (k > longestRow) throw outOfRange(`at most ${longestRow} elements in a row`, 'x', k);
+}
+
+function readPair(out: unknown): { max?: unknown; argmax?: unknown } {
+  if (out === undefined) return {};
+  if (typeof out !== 'object' || out === null || types.isTypedArray(out) || isDeviceTensor(out)) {
+    throw invalidType('an object { max, argmax }', 'out', out);
+  }
+  const { max, argmax } = out as Record<string, unknown>;
+  return { max, argmax };
 }
 
 function readTarget(
   out: unknown,
   x: FloatArray,
 ): { max: FloatArray | undefined; argmax: Int32Array | undefined } {
-  if (out === undefined) return { max: undefined, argmax: undefined };
-  if (typeof out !== 'object' || out === null || types.isTypedArray(out)) {
-    throw invalidType('an object { max, argmax }', 'out', out);
-  }
-  const { max, argmax } = out as Record<string, unknown>;
+  const { max, argmax } = readPair(out);
   if (max !== undefined && !isSameType(max, x)) throw invalidType(typeNameOf(x), 'out.max', max);
   if (argmax !== undefined && !types.isInt32Array(argmax))
     throw invalidType('Int32Array', 'out.argmax', argmax);
   return { max, argmax };
 }
 
-function reducedShape(input: Input, layout: Layout, keepdims: boolean): number[] {
-  const shape = copyOf((input.shape as Shape | undefined) ?? [layout.k]);
+function reducedShape(whole: Shape | undefined, layout: Layout, keepdims: boolean): number[] {
+  const shape = copyOf(whole ?? [layout.k]);
   if (keepdims) shape[layout.axis] = 1;
   else shape.splice(layout.axis, 1);
   return shape;

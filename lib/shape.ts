@@ -69,6 +69,17 @@ export function times(a: number, b: number): number {
   return a === 0 || b === 0 ? 0 : a * b;
 }
 
+/** Checks a shape that is not divided into rows, and copies it: each size is read once. [] is one element. */
+export function readShape(shape: unknown): number[] {
+  if (!Array.isArray(shape)) throw invalidType('an array of sizes', 'shape', shape);
+  return Array.from(shape as unknown[], (size, dimension) => readSize(size, dimension) + 0);
+}
+
+/** The number of elements of a checked shape, as inexact as elementsOf. */
+export function productOf(shape: Shape): number {
+  return shape.reduce(times, 1);
+}
+
 function readSize(size: unknown, dimension: number): number {
   if (typeof size !== 'number') throw invalidType('an integer', `shape[${dimension}]`, size);
   if (!Number.isSafeInteger(size) || size < 0) {

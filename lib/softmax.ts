@@ -1,9 +1,22 @@
 // softmax: a row's elements as probabilities, y_j = exp(x_j) / sum_i exp(x_i).
 import { allocate, checkInput, checkOutput } from './arrays.ts';
-import { native } from './binding.ts';
+import { native, type FloatArray } from './binding.ts';
+import { onCuda } from './gpus.ts';
 import { readInput, readOut, resultLike, type Like, type Logits, type OutFor } from './input.ts';
 import { readOptions, type CallOptions } from './options.ts';
-import { elementsOf, layoutOf } from './shape.ts';
+import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
+import { copyOf, elementsOf, layoutOf, rowsOf, type Layout } from './shape.ts';
+import {
+  codeOf,
+  emptyTensor,
+  gpuOf,
+  isDeviceTensor,
+  memoryOf,
+  unlessItFails,
+  type DeviceTensor,
+  type Dtype,
+} from './tensor.ts';
+import { readTensorInput, readTensorOut } from './tensorCall.ts';
 import { readThreads } from './threads.ts';
 
 export interface SoftmaxOptions<Out = undefined> extends CallOptions {
@@ -12,7 +25,7 @@ export interface SoftmaxOptions<Out = undefined> extends CallOptions {
   /**
    * Where the probabilities are written: an array of x's element type (Float64Array for plain numbers) with at least as
    * many elements, or an object whose `data` is one if x is such an object. Elements past the end are left as they are.
-   * It may be x itself, but may not overlap it otherwise.
+   * It may be x itself, but may not overlap it otherwise. For a tensor it is a tensor of x's shape and element type.
    */
   out?: Out;
 }
@@ -26,12 +39,14 @@ export interface SoftmaxOptions<Out = undefined> extends CallOptions {
  * every probability below the smallest normal number (2**-126 in float32, 2**-1022 in float64). Empty rows stay empty.
  *
  * @param x - logits: Float32Array or Float64Array, which are read in place; number[] or number[][], computed in
- *   float64; or { data, shape } or { data, dims } with a float array
+ *   float64; { data, shape } or { data, dims } with a float array; or a float DeviceTensor
  * @returns the probabilities: `out` where it is given, else a new result of the same form and shape as x
  * @throws TypeError `ERR_INVALID_ARG_TYPE` for an argument of another type, `ERR_DETACHED` for an array without memory;
  *   RangeError `ERR_OUT_OF_RANGE` for a size, axis or thread count outside its range, `ERR_SHAPE_MISMATCH` for a shape
  *   that is not x's, rows of different lengths or an `out` that is too small, `ERR_OVERLAP` for an `out` that overlaps
- *   x without being it, `ERR_OUT_OF_MEMORY`. Nothing is written where an argument is refused.
+ *   x without being it, `ERR_OUT_OF_MEMORY`. Nothing is written where an argument is refused. With GPUs also Error
+ *   `ERR_CUDA_UNAVAILABLE` for a `device` that cannot be used, TypeError `ERR_DISPOSED` for a tensor that was disposed
+ *   of, and CudaError `ERR_CUDA`, after which what `out` holds is not known.
  *
  * @example
  * ```ts
@@ -57,18 +72,59 @@ export function softmax<X extends Logits, Out extends OutFor<X>>(
   options: SoftmaxOptions<Out | undefined>,
 ): Like<X> | Out;
 export function softmax(x: unknown, options?: unknown): unknown {
-  const { shape, axis, out, threads } = readOptions(options);
+  const { shape, axis, out, threads, device } = readOptions(options);
   const threadCount = readThreads(threads);
+  if (isDeviceTensor(x)) return softmaxOfTensor(x, shape, axis, out, device);
+  const place = readDevice(device);
   const input = readInput(x, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);
   const target = out === undefined ? undefined : readOut(out, input);
 
   // No getter of the caller's runs from here on.
   const elements = elementsOf(layout);
-  checkInput(input.data, layout, input.shape);
+  checkInput(input.data, elements, input.shape);
   if (target !== undefined) checkOutput(target, elements, 'out');
   const result = target ?? allocate(input.data, elements, 'the result');
   const library = native();
-  if (elements > 0) library.softmax(input.data, result, layout.outer, layout.k, layout.inner, threadCount);
+  const onGpu = mayUseGpu(place, elements) && softmaxOnGpu(place, input.data, result, layout, threadCount);
+  if (elements > 0 && !onGpu) {
+    library.softmax(input.data, result, layout.outer, layout.k, layout.inner, threadCount);
+  }
   return out === undefined ? resultLike(input, result) : out;
+}
+
+/** False where the CPU is to compute it. */
+function softmaxOnGpu(
+  place: Place,
+  x: FloatArray,
+  result: FloatArray,
+  layout: Layout,
+  threads: number,
+): boolean {
+  const { outer, k, inner } = layout;
+  const call = { operation: 'softmax', rows: rowsOf(layout), k, contiguous: inner === 1, threads } as const;
+  return computeOnGpu(place, { ...call, x, result }, (cuda, gpu) =>
+    cuda.softmax(gpu, x, result, outer, k, inner),
+  );
+}
+
+function softmaxOfTensor(
+  tensor: DeviceTensor<Dtype>,
+  shape: unknown,
+  axis: unknown,
+  out: unknown,
+  device: unknown,
+): DeviceTensor {
+  const { x, layout } = readTensorInput(tensor, shape, axis, device);
+  const target = readTensorOut(out, x, x.dtype, x.shape, 'out');
+
+  // No getter of the caller's runs from here on.
+  const from = memoryOf(x, 'x');
+  const result = target ?? emptyTensor(gpuOf(x), x.dtype, copyOf(x.shape));
+  const to = memoryOf(result, 'out');
+  const { outer, k, inner } = layout;
+  return unlessItFails(target === undefined ? [result] : [], () => {
+    if (x.length > 0) onCuda((cuda) => cuda.tensorSoftmax(from, to, codeOf(x.dtype), outer, k, inner));
+    return result;
+  });
 }

@@ -10,6 +10,18 @@
 
 namespace softmax_native::addon {
 
+// The arguments that were passed, `undefined` for those that were not.
+template <size_t expected>
+struct Arguments {
+  napi_value value[expected];
+
+  Arguments(napi_env env, napi_callback_info info) {
+    size_t count = expected;
+    napi_get_cb_info(env, info, &count, value, nullptr, nullptr);
+  }
+  napi_value operator[](size_t i) const { return value[i]; }
+};
+
 // A typed array's memory, good until JavaScript runs again. A detached or out-of-bounds array has length 0 (its
 // pointer may then be anything), so a check of `length` is all that the memory's safety needs.
 struct View {

@@ -1,13 +1,19 @@
 // The native module `softmax_native`: positional primitives for lib/, and what the processor offers.
 //
-// There is no state per environment: the main thread and every worker use the same functions, and what the CPU back end
-// decides once (the instruction set), or a test sets (the work per thread), holds for the process.
+// What the CPU back end decides once (the instruction set), or a test sets (the work per thread), holds for the process.
+// On the GPUs the main thread and every worker have their own streams and memory (cuda_environment.h).
 #include <napi.h>
 
 #include <string>
 
 #include "cpu/cpu.h"
+#include "cuda_operations.h"
 #include "operations.h"
+
+#ifdef SOFTMAX_EMULATED_CUDA
+// The controls of the emulated devices (test/emulator).
+void add_emulator(napi_env env, napi_value exports);
+#endif
 
 namespace softmax_native::addon {
 namespace {
@@ -61,6 +67,10 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add_operation(env, exports, "softmaxJacobian", softmax_jacobian);
   exports.Set("setWorkPerThread", Napi::Function::New(env, set_work_per_thread, "setWorkPerThread"));
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info, "cpuInfo"));
+  add_cuda(env, exports);
+#ifdef SOFTMAX_EMULATED_CUDA
+  add_emulator(env, exports);
+#endif
   return exports;
 }
 

@@ -1,5 +1,4 @@
-// The native calls, as Node-API callbacks. lib/ checks what the caller passed and explains it; these check again
-// whatever the memory's safety rests on, before anything is written, and find overlapping memory by its address.
+// The operations on the CPU, as Node-API callbacks.
 #pragma once
 
 #include <node_api.h>

@@ -26,5 +26,16 @@ SOFTMAX_FN MaxWithIndex<T> max_with(MaxWithIndex<T> so_far, T value, int64_t ind
   return first || replaces ? MaxWithIndex<T>{value, index} : so_far;
 }
 
+// Of two parts of a row, in any order: what `max_with` finds one element after the other.
+template <class T>
+SOFTMAX_FN MaxWithIndex<T> larger_of(MaxWithIndex<T> a, MaxWithIndex<T> b) {
+  if (a.index < 0) return b;
+  if (b.index < 0) return a;
+  const bool a_is_nan = a.max != a.max, b_is_nan = b.max != b.max;
+  const bool equal = a_is_nan ? b_is_nan : a.max == b.max;
+  if (equal) return a.index < b.index ? a : b;
+  return a_is_nan || a.max > b.max ? a : b;
+}
+
 }  // namespace
 }  // namespace softmax_native

@@ -12,7 +12,7 @@ const products = [
     script: 'build:native',
     output: 'build/Release/softmax_native.node',
     stamp: 'build/built',
-    sources: ['CMakeLists.txt', 'native', 'test/native'],
+    sources: ['CMakeLists.txt', 'native', 'test/native', 'test/emulator', 'bench/gpu'],
   },
   {
     script: 'build:ts',

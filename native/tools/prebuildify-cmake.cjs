@@ -15,6 +15,7 @@ const defines = [
   // A prebuild must load where no compiler, and so no libgomp.so.1, is installed.
   'SOFTMAX_BUNDLE_GOMP=ON',
   'SOFTMAX_TEST_PROGRAMS=OFF',
+  'SOFTMAX_CUDA_ARCHITECTURES=ALL',
   ...(process.env.CMAKE_JS_DEFINES ?? '').split(/;(?=[A-Za-z_]\w*=)/).filter(Boolean),
 ];
 

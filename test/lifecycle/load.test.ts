@@ -8,6 +8,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { deviceInfo, type CpuInfo } from '../../lib/index.ts';
 import { run } from './child.ts';
 
+const repository = fileURLToPath(new URL('../..', import.meta.url));
+
 interface Report {
   policy: string | null;
   info: CpuInfo | { backend: 'none'; reason: string };
@@ -85,8 +87,42 @@ describe('SOFTMAX_NATIVE_ISA', () => {
   );
 });
 
+describe('SOFTMAX_NATIVE_LIBRARY', () => {
+  it('is the file that is loaded', () => {
+    const file = path.join(repository, 'build', 'Release', 'softmax_native.node');
+    const { probabilities } = report('device-info.mjs', { SOFTMAX_NATIVE_LIBRARY: file });
+    expect(probabilities).toEqual([0.5, 0.5]);
+  });
+
+  it('is relative to the working directory, and searched for nowhere else', () => {
+    const { info, error } = report('device-info.mjs', { SOFTMAX_NATIVE_LIBRARY: 'no/such.node' });
+    const file = path.resolve('no/such.node');
+    expect(error).toMatchObject({ code: 'ERR_NATIVE_LIBRARY' });
+    expect(error!.message.split('\n')[1]).toBe(`SOFTMAX_NATIVE_LIBRARY names the file ${file}.`);
+    expect(error!.message).toContain('Cannot find module');
+    expect(info).toMatchObject({ backend: 'none', reason: error!.message });
+  });
+});
+
+describe('SOFTMAX_NATIVE_DEVICE', () => {
+  it('is the default device', () => {
+    const { info, probabilities } = report('device-info.mjs', { SOFTMAX_NATIVE_DEVICE: 'cpu' });
+    expect(info).toMatchObject({ backend: 'cpu', defaultDevice: 'cpu' });
+    expect(probabilities).toEqual([0.5, 0.5]);
+  });
+
+  it('that is none is refused by calls', () => {
+    const { info, error } = report('device-info.mjs', { SOFTMAX_NATIVE_DEVICE: 'tpu' });
+    expect(info).toMatchObject({ backend: 'cpu', defaultDevice: 'tpu' });
+    expect(error).toMatchObject({
+      name: 'RangeError',
+      code: 'ERR_OUT_OF_RANGE',
+      message: expect.stringMatching(/for SOFTMAX_NATIVE_DEVICE but received 'tpu'/) as string,
+    });
+  });
+});
+
 describe('a native library that cannot be loaded', () => {
-  const repository = fileURLToPath(new URL('../..', import.meta.url));
   const folders: string[] = [];
   afterAll(() => {
     for (const folder of folders) rmSync(folder, { recursive: true });

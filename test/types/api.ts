@@ -1,10 +1,19 @@
 // The types of the API: checked by the compiler, never run.
 import {
+  allocPinned,
+  cudaDevice,
   deviceInfo,
+  DeviceTensor,
   rowMax,
+  setAutoCosts,
+  setDefaultDevice,
   softmax,
   softmaxJacobian,
+  type CudaError,
+  type Dtype,
   type ErrorCode,
+  type FloatDtype,
+  type HostLogits,
   type Like,
   type Logits,
   type RowMax,
@@ -87,11 +96,92 @@ hasType<number[]>()(rowMax(float32).shape, true);
 export function generic<X extends Logits>(x: X): Like<X> {
   return softmax(x);
 }
+export function onHost<X extends HostLogits>(x: X): Like<X> {
+  return softmax(x, { device: 'cpu' });
+}
 export function floats(x: Float32Array | Float64Array): Float32Array | Float64Array {
   return softmax(x, { shape: [x.length] });
 }
 
+// Tensors give tensors, of the same element type.
+type Tensor32 = DeviceTensor<'float32'>;
+type Tensor64 = DeviceTensor<'float64'>;
+declare const tensor32: Tensor32;
+declare const tensor64: Tensor64;
+declare const tensorOfFloats: DeviceTensor;
+declare const indices: DeviceTensor<'int32'>;
+declare const arrayOrTensor: Float32Array | Tensor32;
+hasType<Tensor32>()(softmax(tensor32), true);
+hasType<Tensor64>()(softmax(tensor64, { axis: 0, shape: [2, 3], device: 'cuda' }), true);
+hasType<DeviceTensor>()(softmax(tensorOfFloats), true);
+hasType<FloatDtype>()(softmax(tensorOfFloats).dtype, true);
+hasType<Tensor32>()(softmax(tensor32, { out: tensor32 }), true);
+hasType<Tensor32>()(softmaxJacobian(tensor32), true);
+hasType<Tensor64>()(softmaxJacobian(tensor64, { out: tensor64 }), true);
+hasType<RowMax<Tensor32, DeviceTensor<'int32'>>>()(rowMax(tensor32), true);
+hasType<RowMax<Tensor64, DeviceTensor<'int32'>>>()(rowMax(tensor64, { out: { max: tensor64 } }), true);
+hasType<DeviceTensor<'int32'>>()(rowMax(tensor32, { out: { argmax: indices } }).argmax, true);
+hasType<Float32Array<ArrayBuffer> | Tensor32>()(softmax(arrayOrTensor), true);
+hasType<Float32Array<ArrayBuffer>>()(softmax(float32, { device: 'cuda:1' }), true);
+hasType<Promise<Float32Array<ArrayBuffer>>>()(tensor32.data(), true);
+hasType<Promise<Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>>>()(tensorOfFloats.data(), true);
+hasType<Int32Array<ArrayBuffer>>()(indices.dataSync(), true);
+hasType<Float32Array<SharedArrayBuffer>>()(tensor32.dataSync(shared), true);
+hasType<bigint>()(tensor32.pointer, true);
+hasType<`cuda:${number}`>()(tensor32.device, true);
+hasType<readonly number[]>()(tensor32.shape, true);
+const anyTensor: DeviceTensor<Dtype> = indices;
+void anyTensor;
+const disposable: { [Symbol.dispose](): void } = tensor32;
+void disposable;
+
+const device = cudaDevice();
+hasType<Tensor32>()(device.tensor(float32, { shape: [2, 3] }), true);
+hasType<Tensor64>()(device.tensor(rows), true);
+hasType<Tensor64>()(device.tensor(ortTensor), true);
+hasType<Tensor32>()(device.tensor(tensor), true);
+hasType<Tensor32>()(device.tensor(rows, { dtype: 'float32' }), true);
+hasType<DeviceTensor<'int32'>>()(device.tensor(Int32Array.of(1)), true);
+hasType<Tensor32>()(device.empty([2, 3]), true);
+hasType<DeviceTensor<'int32'>>()(device.empty([2], { dtype: 'int32' }), true);
+hasType<Promise<void>>()(device.synchronize(), true);
+hasType<Tensor32>()(DeviceTensor.fromPointer(8n, { shape: [2] }), true);
+hasType<Tensor64>()(DeviceTensor.fromPointer(8n, { shape: [2], dtype: 'float64', device: 'cuda:0' }), true);
+
+hasType<Float32Array<ArrayBuffer>>()(allocPinned('float32', 3), true);
+hasType<Float64Array<ArrayBuffer>>()(allocPinned(Float64Array, 3), true);
+declare const floatDtype: FloatDtype;
+hasType<Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>>()(allocPinned(floatDtype, 3), true);
+setDefaultDevice('cuda:1');
+setAutoCosts({ upload: 1e9 });
+
 // What is refused.
+// @ts-expect-error -- indices are no logits
+softmax(indices);
+// @ts-expect-error -- the result of a tensor is a tensor
+softmax(tensor32, { out: float32 });
+// @ts-expect-error -- and that of an array an array
+softmax(float32, { out: tensor32 });
+// @ts-expect-error -- a tensor of another type
+softmax(tensor32, { out: tensor64 });
+// @ts-expect-error -- indices in an array
+rowMax(tensor32, { out: { argmax: new Int32Array(1) } });
+// @ts-expect-error -- no such device
+softmax(float32, { device: 'gpu' });
+// @ts-expect-error -- no such device
+setDefaultDevice('gpu');
+// @ts-expect-error -- tensors are made by a device
+void new DeviceTensor();
+// @ts-expect-error -- a tensor of a tensor
+device.tensor(tensor32);
+// @ts-expect-error -- no such element type
+device.empty([2], { dtype: 'float16' });
+// @ts-expect-error -- an address is a bigint
+DeviceTensor.fromPointer(8, { shape: [2] });
+// @ts-expect-error -- integers are not computed with
+allocPinned('int32', 3);
+// @ts-expect-error -- an array of another type
+tensor32.dataSync(float64);
 // @ts-expect-error -- integers
 softmax(new Int32Array(3));
 // @ts-expect-error -- strings
@@ -132,6 +222,18 @@ if (info.backend === 'cpu') hasType<string>()(info.isa, true);
 else hasType<string>()(info.reason, true);
 // @ts-expect-error -- without a back end there is no instruction set
 void info.isa;
+
+if (info.cuda.available) {
+  hasType<string>()(info.cuda.driverVersion, true);
+  hasType<'cpu' | 'cuda' | undefined>()(info.cuda.auto.choices[0]?.device, true);
+} else {
+  hasType<string>()(info.cuda.reason, true);
+}
+
+declare const cudaError: CudaError;
+hasType<number>()(cudaError.cudaCode, true);
+const known: SoftmaxNativeError = cudaError;
+void known;
 
 declare const error: SoftmaxNativeError;
 hasType<ErrorCode>()(error.code, true);

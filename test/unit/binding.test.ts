@@ -146,6 +146,31 @@ describe('the native softmaxJacobian', () => {
   });
 });
 
+describe.runIf(!native().cuda.info().built)('the native functions for GPUs, in a build without CUDA,', () => {
+  const cuda = native().cuda as unknown as Record<string, (...values: unknown[]) => unknown>;
+
+  it('say so', () => {
+    expect(cuda['info']!()).toMatchObject({ built: false, devices: [] });
+    expect(cuda['isStarted']!(0)).toBe(false);
+    const floats = new Float32Array(1);
+    const calls: [string, ...unknown[]][] = [
+      ['start', 0],
+      ['costs', 0],
+      ['allocate', 0, 8],
+      ['allocatePinned', 0, 8],
+      ['fromPointer', 0, 8n, 8],
+      ['softmax', 0, floats, floats, 1, 1, 1],
+      ['rowMax', 0, floats, new Float32Array(1), undefined, 1, 1, 1],
+      ['softmaxJacobian', 0, floats, new Float32Array(1), 1, 1],
+    ];
+    for (const [name, ...values] of calls) {
+      expect(() => cuda[name]!(...values)).toThrow(
+        expect.objectContaining({ code: 'ERR_CUDA_UNAVAILABLE' }) as Error,
+      );
+    }
+  });
+});
+
 it('the types of the native functions are those of the binding', () => {
   const { softmax, rowMax, softmaxJacobian, cpuInfo } = native();
   const floats: FloatArray = new Float64Array(1);

@@ -1,0 +1,66 @@
+// Page-locked arrays: host memory that a GPU copies from and to by itself.
+import { allocated } from './arrays.ts';
+import type { FloatArray } from './binding.ts';
+import { invalidType, outOfRange } from './errors.ts';
+import { gpus, onCuda } from './gpus.ts';
+
+const pinned = new WeakSet<object>();
+
+/**
+ * A new array of zeros in page-locked memory, which saves calls on a GPU the copy through such memory of their own. It
+ * is an ordinary array otherwise, and its memory is freed with it. To lock pages is slow and takes memory from the rest
+ * of the system, so allocate few such arrays and use them again, as x and as `out`.
+ *
+ * Where no GPU can be used it is an array of ordinary memory, so that a program needs no second way.
+ *
+ * @param type - 'float32' or Float32Array, 'float64' or Float64Array
+ * @param length - the number of elements
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, RangeError `ERR_OUT_OF_RANGE` for a length that is none,
+ *   `ERR_OUT_OF_MEMORY`; CudaError `ERR_CUDA` where the pages cannot be locked
+ *
+ * @example
+ * ```ts
+ * import { allocPinned, softmax } from 'softmax-native';
+ *
+ * const x = allocPinned('float32', 4);
+ * const out = allocPinned(Float32Array, 4);
+ * x.set([1, 1, 2, 2]);
+ * softmax(x, { shape: [2, 2], out });
+ * // => Float32Array(4) [0.5, 0.5, 0.5, 0.5]
+ * ```
+ */
+export function allocPinned(
+  type: 'float32' | Float32ArrayConstructor,
+  length: number,
+): Float32Array<ArrayBuffer>;
+/** A new array of zeros in page-locked memory, of float64. */
+export function allocPinned(
+  type: 'float64' | Float64ArrayConstructor,
+  length: number,
+): Float64Array<ArrayBuffer>;
+/** A new array of zeros in page-locked memory, of either type. */
+export function allocPinned(
+  type: 'float32' | 'float64' | Float32ArrayConstructor | Float64ArrayConstructor,
+  length: number,
+): Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
+export function allocPinned(type: unknown, length: unknown): FloatArray {
+  const is32 = type === 'float32' || type === Float32Array;
+  if (!is32 && type !== 'float64' && type !== Float64Array) {
+    throw invalidType("'float32', 'float64', Float32Array or Float64Array", 'type', type);
+  }
+  if (typeof length !== 'number') throw invalidType('an integer', 'length', length);
+  if (!Number.isSafeInteger(length) || length < 0) {
+    throw outOfRange('an integer of at least 0', 'length', length);
+  }
+  if (length === 0 || gpus().usable.length === 0) {
+    return allocated<FloatArray>(is32 ? Float32Array : Float64Array, length, 'the array');
+  }
+  const array = onCuda((cuda) => cuda.allocatePinned(is32 ? 0 : 1, length)) as FloatArray;
+  pinned.add(array.buffer);
+  return array;
+}
+
+/** Whether allocPinned gave the array's memory. */
+export function isPinned(array: FloatArray): boolean {
+  return pinned.has(array.buffer);
+}

@@ -1,0 +1,211 @@
+#include "cuda_environment.h"
+
+#include <algorithm>
+#include <string>
+
+namespace softmax_native::addon {
+namespace {
+
+// What the garbage collector is told of a tensor's memory, so that it looks for tensors that nobody disposes of before
+// the device is full. No more than this for each, or it would stop the program for every one of a gigabyte.
+constexpr int64_t kMostPressure = int64_t{8} << 20;
+
+void add_pressure(napi_env env, const cuda::Tensor& tensor, int sign) {
+  int64_t total;
+  if (tensor.owned) napi_adjust_external_memory(env, sign * std::min(tensor.bytes, kMostPressure), &total);
+}
+
+void drop_tensor(napi_env env, void* data, void*) {
+  auto* tensor = static_cast<cuda::Tensor*>(data);
+  if (!tensor->disposed) add_pressure(env, *tensor, -1);
+  cuda::drop(tensor);
+}
+
+void free_page_locked(napi_env, void* memory, void*) { cuda::free_page_locked(memory); }
+
+napi_value end_process(napi_env, napi_callback_info) {
+  cuda::end_process();
+  return nullptr;
+}
+
+napi_value string_of(napi_env env, const std::string& text) {
+  napi_value value = nullptr;
+  napi_create_string_utf8(env, text.data(), text.size(), &value);
+  return value;
+}
+
+}  // namespace
+
+// Until it is settled, or else until the environment's end.
+struct CudaEnvironment::Promise : cuda::Job {
+  CudaEnvironment* owner;
+  napi_deferred deferred;
+  napi_ref array;  // null where there is none
+};
+
+bool CudaEnvironment::begin(napi_env env) {
+  auto* self = new CudaEnvironment;
+  const auto destroy = [](napi_env, void* data, void*) { delete static_cast<CudaEnvironment*>(data); };
+  if (napi_set_instance_data(env, self, destroy, nullptr) != napi_ok) {
+    delete self;
+    napi_throw_error(env, nullptr, "Could not keep the native state of this environment");
+    return false;
+  }
+  napi_add_env_cleanup_hook(env, end, self);
+  return true;
+}
+
+CudaEnvironment& CudaEnvironment::of(napi_env env) {
+  void* self = nullptr;
+  napi_get_instance_data(env, &self);
+  return *static_cast<CudaEnvironment*>(self);
+}
+
+CudaEnvironment::~CudaEnvironment() {
+  for (Promise* promise : promises_) delete promise;
+  cuda::delete_environment(environment_);
+}
+
+void CudaEnvironment::end(void* self) { cuda::end_environment(*static_cast<CudaEnvironment*>(self)->environment_); }
+
+// The hooks of an environment's end are called last first: the thread that settles promises must have ended before what
+// it calls is taken away.
+void CudaEnvironment::end_before_others(napi_env env) {
+  napi_remove_env_cleanup_hook(env, end, this);
+  napi_add_env_cleanup_hook(env, end, this);
+}
+
+// Node calls the finalizers of buffers before any hook. So in the main thread it is the process's 'exit' event from
+// which on they free nothing on the GPU.
+void CudaEnvironment::free_nothing_from_exit_on(napi_env env) {
+  if (listens_ || !cuda::is_main(*environment_)) return;
+  listens_ = true;
+  napi_value global, process, on, arguments[2];
+  const bool listening = napi_get_global(env, &global) == napi_ok &&
+                         napi_get_named_property(env, global, "process", &process) == napi_ok &&
+                         napi_get_named_property(env, process, "on", &on) == napi_ok &&
+                         napi_create_string_utf8(env, "exit", NAPI_AUTO_LENGTH, &arguments[0]) == napi_ok &&
+                         napi_create_function(env, nullptr, 0, end_process, nullptr, &arguments[1]) == napi_ok &&
+                         napi_call_function(env, process, on, 2, arguments, nullptr) == napi_ok;
+  // Where there is no such event they are freed, which only takes a moment more.
+  napi_value ignored;
+  if (!listening) napi_get_and_clear_last_exception(env, &ignored);
+}
+
+napi_value CudaEnvironment::handle_of(napi_env env, cuda::Tensor* tensor) {
+  napi_value handle = nullptr;
+  if (napi_create_external(env, tensor, drop_tensor, nullptr, &handle) != napi_ok) {
+    cuda::drop(tensor);
+    napi_throw_error(env, nullptr, "Could not make a handle of device memory");
+    return nullptr;
+  }
+  add_pressure(env, *tensor, 1);
+  return handle;
+}
+
+cuda::Tensor* CudaEnvironment::tensor_of(napi_env env, napi_value handle) const {
+  void* data = nullptr;
+  if (napi_get_value_external(env, handle, &data) != napi_ok) return nullptr;
+  return cuda::find_tensor(*environment_, data);
+}
+
+void CudaEnvironment::free(napi_env env, cuda::Tensor& tensor) {
+  if (tensor.disposed) return;
+  add_pressure(env, tensor, -1);
+  cuda::free(tensor);
+}
+
+napi_status CudaEnvironment::page_locked_buffer(napi_env env, void* memory, int64_t bytes, napi_value* buffer) {
+  const napi_status status = napi_create_external_arraybuffer(env, memory, static_cast<size_t>(bytes),
+                                                              addon::free_page_locked, nullptr, buffer);
+  if (status == napi_ok) {
+    free_nothing_from_exit_on(env);
+  } else {
+    cuda::free_page_locked(memory);
+  }
+  return status;
+}
+
+napi_status CudaEnvironment::open_completions(napi_env env) {
+  if (completions_ != nullptr) return napi_ok;
+  napi_value name;
+  napi_status status = napi_create_string_utf8(env, "softmax-native", NAPI_AUTO_LENGTH, &name);
+  if (status != napi_ok) return status;
+  status = napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, complete,
+                                           &completions_);
+  if (status != napi_ok) return status;
+  end_before_others(env);
+  // Only a promise that is not settled keeps the process alive.
+  return napi_unref_threadsafe_function(env, completions_);
+}
+
+napi_value CudaEnvironment::promise(napi_env env, int device, cuda::Tensor* tensor, napi_value array, void* data,
+                                    int64_t bytes) {
+  napi_deferred deferred;
+  napi_value result;
+  if (open_completions(env) != napi_ok || napi_create_promise(env, &deferred, &result) != napi_ok) {
+    napi_throw_error(env, nullptr, "Could not make a promise");
+    return nullptr;
+  }
+  auto* promise = new Promise;
+  promise->tensor = tensor;
+  promise->array = nullptr;
+  promise->cuda::Job::array = data;
+  promise->bytes = bytes;
+  promise->owner = this;
+  promise->deferred = deferred;
+  promise->done = [](cuda::Job* job) {
+    auto* done = static_cast<Promise*>(job);
+    // Refused only when the environment ends, and then nobody waits for it.
+    napi_call_threadsafe_function(done->owner->completions_, done, napi_tsfn_nonblocking);
+  };
+  if (array != nullptr) napi_create_reference(env, array, 1, &promise->array);
+  if (promises_.empty()) napi_ref_threadsafe_function(env, completions_);
+  promises_.insert(promise);
+  if (cuda::Error error = cuda::begin(*environment_, device, promise)) {
+    promise->error = std::move(error);
+    complete(env, nullptr, this, promise);
+  }
+  return result;
+}
+
+void CudaEnvironment::complete(napi_env env, napi_value, void* data, void* job) {
+  if (env == nullptr) return;
+  auto* self = static_cast<CudaEnvironment*>(data);
+  auto* promise = static_cast<Promise*>(job);
+  cuda::finish(promise);
+  napi_value value = nullptr;
+  if (promise->array != nullptr) {
+    napi_get_reference_value(env, promise->array, &value);
+    napi_delete_reference(env, promise->array);
+  } else {
+    napi_get_undefined(env, &value);
+  }
+  if (promise->error) {
+    napi_reject_deferred(env, promise->deferred, error_object(env, promise->error));
+  } else {
+    napi_resolve_deferred(env, promise->deferred, value);
+  }
+  self->promises_.erase(promise);
+  delete promise;
+  if (self->promises_.empty()) napi_unref_threadsafe_function(env, self->completions_);
+}
+
+napi_value error_object(napi_env env, const cuda::Error& error) {
+  napi_value object = nullptr, number;
+  const bool absent = error.code == cuda::kAbsent;
+  napi_create_error(env, string_of(env, absent ? "ERR_CUDA_UNAVAILABLE" : "ERR_CUDA"),
+                    string_of(env, cuda::message_of(error)), &object);
+  if (absent) return object;
+  napi_create_int32(env, error.code, &number);
+  napi_set_named_property(env, object, "cudaCode", number);
+  napi_set_named_property(env, object, "cudaName", string_of(env, cuda::error_name(error.code)));
+  return object;
+}
+
+napi_value cuda_failure(napi_env env, const cuda::Error& error) {
+  napi_throw(env, error_object(env, error));
+  return nullptr;
+}
+
+}  // namespace softmax_native::addon

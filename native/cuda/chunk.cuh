@@ -1,0 +1,399 @@
+// A chunk of a row, summed by a warp in the order of numerics/sum.h, and its probabilities.
+//
+// A group of G lanes (a power of two up to 32) takes E columns in each lane, in vectors of V adjacent ones: register
+// u = v * V + e of lane t is column v * G * V + t * V + e. The 256 lanes of the order of a sum are the columns modulo
+// 256. So 8 registers of 32 lanes are 256 columns, one for each lane of the order; registers u, u + 8, u + 16 ... are the
+// terms of one lane, in ascending order; and the highest bits of the order's lane are register bits above V, the middle
+// ones the bits of t, the lowest ones the register bits below V. Folding in halves, high bit first, is then additions in
+// registers, shuffles, and additions in registers.
+//
+// Where the columns live in registers (Columns), all of this is unrolled; where they live in shared memory
+// (sum_of_shared), 8 registers at a time go through a loop, which keeps the code short.
+#pragma once
+
+#include "../ops/softmax.h"
+#include "device.cuh"
+
+namespace softmax_native::cuda {
+
+constexpr int kGroup = 8;  // registers that hold one term for each of the order's lanes
+
+// The lanes that share a row: all of a warp, known when compiled, or a number known at launch.
+struct WholeWarp {
+  static constexpr int lanes = kWarpLanes;
+};
+struct PartOfWarp {
+  int lanes;
+};
+
+template <class T>
+__device__ __forceinline__ T shuffle_xor(T value, int mask) {
+  return __shfl_xor_sync(kAllLanes, value, mask);
+}
+
+template <class T>
+__device__ __forceinline__ T from_first_lane(T value) {
+  return __shfl_sync(kAllLanes, value, 0);
+}
+
+// The sum of a row's part, with its maximum: what blocks and launches hand each other.
+template <class T>
+struct alignas(16) PartialSum {
+  T max;
+  T exponent;
+  T head;
+  T tail;
+};
+
+// Of no columns: merging it changes no bit.
+template <class T>
+__device__ __forceinline__ PartialSum<T> no_columns() {
+  return {-infinity<T>(), exponent_of(T(kLowestReference)), T(0), T(0)};
+}
+
+template <class T>
+__device__ __forceinline__ PartialSum<T> merge(PartialSum<T> a, PartialSum<T> b) {
+  const Sum<T> sum = softmax_native::merge(Sum<T>{a.exponent, a.head, a.tail}, Sum<T>{b.exponent, b.head, b.tail});
+  return {larger(a.max, b.max), sum.exponent, sum.head, sum.tail};
+}
+
+// A row of whose sum this is has probabilities; others hold NaN or +inf, or nothing above -inf.
+template <class T>
+__device__ __forceinline__ bool is_regular(PartialSum<T> total) {
+  return is_finite(total.max) && is_finite(total.head);
+}
+
+// What the probabilities of a row are made with.
+template <class T>
+struct RowScale {
+  T shift;
+  ExpReference<T> reference;
+  Pair<T> inverse;
+  bool regular;
+};
+
+template <class T>
+__device__ __forceinline__ RowScale<T> scale_of(PartialSum<T> total, T shift) {
+  return {shift, exp_reference(total.exponent), reciprocal(Sum<T>{total.exponent, total.head, total.tail}),
+          is_regular(total)};
+}
+
+template <class T>
+__device__ __forceinline__ T probability_of(T logit, const RowScale<T>& row) {
+  return row.regular ? probability(exp_scaled(logit - row.shift, row.reference), row.inverse) : canonical_nan<T>();
+}
+
+// The sum of a chunk, fed with groups of columns in ascending order.
+template <class T, int V, class Lanes>
+class ChunkSum {
+ public:
+  __device__ __forceinline__ ChunkSum(T max, T shift)
+      : max_(max), shift_(shift), exponent_(chunk_exponent(max - shift)), reference_(exp_reference(exponent_)) {
+#pragma unroll
+    for (int i = 0; i < kGroup; i++) rest_[i] = T(0);
+  }
+
+  // Adds one term for each of the order's lanes: logits[0] to logits[7].
+  template <class Keep>
+  __device__ __forceinline__ void add(const T* logits, Keep keep) {
+#pragma unroll
+    for (int i = 0; i < kGroup; i++) {
+      const Pair<T> term = exp_scaled(logits[i] - shift_, reference_);
+      rest_[i] = rest_[i] + split_on_grid(term, on_grid_);
+      keep(i, term);
+    }
+  }
+
+  // In every lane.
+  __device__ __forceinline__ PartialSum<T> total(Lanes lanes) {
+    for (int offset = lanes.lanes / 2; offset > 0; offset /= 2) on_grid_ = on_grid_ + shuffle_xor(on_grid_, offset);
+    const Sum<T> sum = chunk_sum(exponent_, on_grid_, fold(lanes));
+    return {max_, sum.exponent, sum.head, sum.tail};
+  }
+
+ private:
+  // The rests of the order's 256 lanes, folded in halves. A vector's elements, whose turn comes last, are dealt to the
+  // lanes on the way: each of the first exchanges gives one half of what a lane holds for the other half.
+  __device__ __forceinline__ T fold(Lanes lanes) {
+#pragma unroll
+    for (int half = kGroup / 2; half >= V; half /= 2) {
+#pragma unroll
+      for (int i = 0; i < half; i++) rest_[i] = rest_[i] + rest_[i + half];
+    }
+    const int lane = lane_of_thread();
+    int offset = lanes.lanes / 2;
+#pragma unroll
+    for (int held = V; held > 1; held /= 2, offset /= 2) {
+      const bool upper = (lane & offset) != 0;
+#pragma unroll
+      for (int i = 0; i < held / 2; i++) {
+        const T kept = upper ? rest_[i + held / 2] : rest_[i];
+        const T given = upper ? rest_[i] : rest_[i + held / 2];
+        rest_[i] = kept + shuffle_xor(given, offset);
+      }
+    }
+    for (; offset > 0; offset /= 2) rest_[0] = rest_[0] + shuffle_xor(rest_[0], offset);
+#pragma unroll
+    for (int dealt = lanes.lanes / 2, held = V; held > 1; held /= 2, dealt /= 2) {
+      rest_[0] = rest_[0] + shuffle_xor(rest_[0], dealt);
+    }
+    return rest_[0];
+  }
+
+  T max_;
+  T shift_;
+  T exponent_;
+  ExpReference<T> reference_;
+  T rest_[kGroup];
+  T on_grid_ = T(0);
+};
+
+// The largest value that any of the lanes has, in every lane.
+template <class T>
+__device__ __forceinline__ T largest_of_lanes(T value, int lanes) {
+  for (int offset = lanes / 2; offset > 0; offset /= 2) value = larger(shuffle_xor(value, offset), value);
+  return value;
+}
+
+// Float32 keeps the exponentials between the sum and the division, as the head in the logit's register and the tail in
+// one more. Float64 would need four registers a column for that: it computes them again.
+template <class T>
+constexpr bool kKeepsTerms = sizeof(T) == 4;
+
+// A row, or a chunk of one, in the registers of a group of lanes.
+template <class T, int V, int E, class Lanes = WholeWarp>
+struct Columns {
+  static_assert(E % kGroup == 0 && kGroup % V == 0);
+
+  T head[E];  // the logits; after `sum` the heads of the exponentials where terms are kept
+  T tail[kKeepsTerms<T> ? E : 1];
+
+  __device__ __forceinline__ static int column_of(int u, int t, Lanes lanes) {
+    return (u / V * lanes.lanes + t) * V + u % V;
+  }
+
+  // Columns past n are -inf, which adds nothing and is no maximum.
+  __device__ __forceinline__ void load(const T* row, int n, int t, Lanes lanes = Lanes()) {
+    for_vectors([&](int u) {
+      const int column = column_of(u, t, lanes);
+      Vector<T, V> vector;
+      if (column < n) {
+        vector = *reinterpret_cast<const Vector<T, V>*>(row + column);
+      } else {
+        for (int e = 0; e < V; e++) vector.element[e] = -infinity<T>();
+      }
+      for (int e = 0; e < V; e++) head[u + e] = vector.element[e];
+    });
+  }
+
+  // Puts the logits down in memory with room for all E columns of each lane.
+  __device__ __forceinline__ void store_logits(T* memory, int t) const {
+    for_vectors([&](int u) {
+      Vector<T, V> vector;
+      for (int e = 0; e < V; e++) vector.element[e] = head[u + e];
+      *reinterpret_cast<Vector<T, V>*>(memory + column_of(u, t, Lanes())) = vector;
+    });
+  }
+
+  // The largest logit, in every lane; NaN is passed over (the sum finds it).
+  __device__ __forceinline__ T max(Lanes lanes = Lanes()) const {
+    T largest = -infinity<T>();
+#pragma unroll
+    for (int u = 0; u < E; u++) largest = larger(head[u], largest);
+    return largest_of_lanes(largest, lanes.lanes);
+  }
+
+  // The sum of the n columns under the reference of their maximum, in every lane.
+  __device__ __forceinline__ PartialSum<T> sum(int n, T max, T shift, Lanes lanes = Lanes()) {
+    ChunkSum<T, V, Lanes> sum(max, shift);
+#pragma unroll
+    for (int first = 0; first < E; first += kGroup) {
+      // The same for all lanes: groups of columns past the end cost nothing.
+      if (first * lanes.lanes < n) {
+        sum.add(head + first, [&](int i, Pair<T> term) { keep(first + i, term); });
+      } else {
+#pragma unroll
+        for (int i = 0; i < kGroup; i++) keep(first + i, Pair<T>{T(0), T(0)});
+      }
+    }
+    return sum.total(lanes);
+  }
+
+  // Writes the probabilities. `exponent` is the reference that `sum` used, `many` says that the row has other chunks:
+  // kept terms are then taken to the row's reference by a power of two, which may be below the normal range where the
+  // products are not. It is taken 2^headroom times too large, and the reciprocal as much too small.
+  __device__ __forceinline__ void write(T* row, int n, int t, const RowScale<T>& scale, T row_exponent, T exponent,
+                                        bool many, Lanes lanes = Lanes()) const {
+    constexpr int headroom = Format<T>::scale / 3;
+    Pair<T> inverse = scale.inverse;
+    T factor = T(1);
+    if (many) {
+      const T down = power_of_two(T(-headroom));
+      inverse = {inverse.head * down, inverse.tail * down};
+      factor = power_of_two(exponent - row_exponent + T(headroom));
+    }
+    for_vectors([&](int u) {
+      const int column = column_of(u, t, lanes);
+      if (column >= n) return;
+      Vector<T, V> vector;
+      for (int e = 0; e < V; e++) {
+        if (kKeepsTerms<T>) {
+          const Pair<T> term = {head[u + e] * factor, tail[kKeepsTerms<T> ? u + e : 0] * factor};
+          vector.element[e] = scale.regular ? probability(term, inverse) : canonical_nan<T>();
+        } else {
+          vector.element[e] = probability_of(head[u + e], scale);
+        }
+      }
+      *reinterpret_cast<Vector<T, V>*>(row + column) = vector;
+    });
+  }
+
+ private:
+  template <class Use>
+  __device__ __forceinline__ static void for_vectors(Use use) {
+#pragma unroll
+    for (int u = 0; u < E; u += V) use(u);
+  }
+
+  __device__ __forceinline__ void keep(int u, Pair<T> term) {
+    if (!kKeepsTerms<T>) return;
+    head[u] = term.head;
+    tail[kKeepsTerms<T> ? u : 0] = term.tail;
+  }
+};
+
+// The sum of the n <= 1024 columns of a chunk in shared memory, by the lanes of a warp.
+template <class T>
+__device__ __forceinline__ PartialSum<T> sum_of_shared(const T* chunk, int n, T shift) {
+  const int t = lane_of_thread();
+  T max = -infinity<T>();
+  for (int column = t; column < n; column += kWarpLanes) max = larger(chunk[column], max);
+  ChunkSum<T, 1, WholeWarp> sum(largest_of_lanes(max, kWarpLanes), shift);
+#pragma unroll 1
+  for (int first = 0; first < n; first += kLanes) {
+    T logits[kGroup];
+#pragma unroll
+    for (int i = 0; i < kGroup; i++) {
+      const int column = first + i * kWarpLanes + t;
+      logits[i] = column < n ? chunk[column] : -infinity<T>();
+    }
+    sum.add(logits, [](int, Pair<T>) {});
+  }
+  return sum.total(WholeWarp());
+}
+
+// Writes the probabilities of the n columns of a chunk of logits, which may lie where they are written, by the lanes of
+// a warp.
+template <class T, int V>
+__device__ __forceinline__ void write_probabilities(const T* logits, T* probabilities, int n,
+                                                    const RowScale<T>& scale) {
+  constexpr int at_once = kGroup / V;
+  const int t = lane_of_thread();
+#pragma unroll 1
+  for (int first = t * V; first < n; first += kLanes) {
+    Vector<T, V> vectors[at_once];
+#pragma unroll
+    for (int v = 0; v < at_once; v++) {
+      const int column = first + v * V * kWarpLanes;
+      if (column < n) vectors[v] = *reinterpret_cast<const Vector<T, V>*>(logits + column);
+    }
+#pragma unroll
+    for (int v = 0; v < at_once; v++) {
+      const int column = first + v * V * kWarpLanes;
+      if (column >= n) break;
+      for (int e = 0; e < V; e++) vectors[v].element[e] = probability_of(vectors[v].element[e], scale);
+      *reinterpret_cast<Vector<T, V>*>(probabilities + column) = vectors[v];
+    }
+  }
+}
+
+// The sums of adjacent parts, merged as a balanced tree over the first `count` lanes; the result in every lane.
+// Merging is commutative to the bit, so that both partners of an exchange get the same.
+template <class T>
+__device__ __forceinline__ PartialSum<T> tree_of_lanes(PartialSum<T> part, int count) {
+  for (int offset = 1; offset < count; offset *= 2) {
+    const PartialSum<T> other = {shuffle_xor(part.max, offset), shuffle_xor(part.exponent, offset),
+                                 shuffle_xor(part.head, offset), shuffle_xor(part.tail, offset)};
+    part = merge(part, other);
+  }
+  // The lanes beyond have merged nothing.
+  if (count <= kWarpLanes / 2) {
+    part = {from_first_lane(part.max), from_first_lane(part.exponent), from_first_lane(part.head),
+            from_first_lane(part.tail)};
+  }
+  return part;
+}
+
+// The tree over parts that a warp meets one after the other: a lane keeps each of 32, whose tree is one part of the
+// next level.
+template <class T>
+class WarpTree {
+ public:
+  __device__ __forceinline__ WarpTree() {
+#pragma unroll
+    for (int level = 0; level < kLevels; level++) kept_[level] = no_columns<T>();
+  }
+
+  __device__ __forceinline__ void push(PartialSum<T> part) {
+    int index = count_++;
+#pragma unroll
+    for (int level = 0; level < kLevels; level++) {
+      const int place = index % kWarpLanes;
+      if (lane_of_thread() == place) kept_[level] = part;
+      if (place < kWarpLanes - 1 || level == kLevels - 1) return;
+      part = tree_of_lanes(kept_[level], kWarpLanes);
+      kept_[level] = no_columns<T>();
+      index /= kWarpLanes;
+    }
+  }
+
+  __device__ __forceinline__ PartialSum<T> total() const {
+    PartialSum<T> sum = no_columns<T>();
+    int count = count_;
+#pragma unroll
+    for (int level = 0; level < kLevels; level++) {
+      // What is left of a level is the last part of the next.
+      PartialSum<T> parts = kept_[level];
+      const int place = count % kWarpLanes;
+      if (level > 0 && lane_of_thread() == place) parts = sum;
+      sum = tree_of_lanes(parts, smaller(place + (level > 0 ? 1 : 0), kWarpLanes));
+      count /= kWarpLanes;
+      if (count == 0) return sum;
+    }
+    return sum;
+  }
+
+ private:
+  static constexpr int kLevels = 3;  // 32,768 parts
+  PartialSum<T> kept_[kLevels];
+  int count_ = 0;
+};
+
+// The tree over `count` <= 1024 parts in an array, by all threads of a block; `upper` is shared memory for count / 32.
+// Every thread gets the result. The caller keeps the array and `upper` as they are until all have it.
+template <class T>
+__device__ __forceinline__ PartialSum<T> tree_of_array(const PartialSum<T>* parts, int count, PartialSum<T>* upper) {
+  const int lane = lane_of_thread();
+  if (count > kWarpLanes) {
+    for (int first = warp_of_thread() * kWarpLanes; first < count; first += static_cast<int>(blockDim.x)) {
+      const PartialSum<T> part = first + lane < count ? parts[first + lane] : no_columns<T>();
+      const PartialSum<T> tree = tree_of_lanes(part, kWarpLanes);
+      if (lane == 0) upper[first / kWarpLanes] = tree;
+    }
+    __syncthreads();
+    parts = upper;
+    count = (count + kWarpLanes - 1) / kWarpLanes;
+  }
+  return tree_of_lanes(lane < count ? parts[lane] : no_columns<T>(), count);
+}
+
+// The shift of a row whose slices have these maxima, in every lane.
+template <class T>
+__device__ __forceinline__ T shift_of_slices(const PartialSum<T>* of_row, int slices) {
+  T max = -infinity<T>();
+  for (int slice = lane_of_thread(); slice < slices; slice += kWarpLanes) max = larger(of_row[slice].max, max);
+  max = largest_of_lanes(max, kWarpLanes);
+  return is_finite(max) ? shift_of(max) : T(0);
+}
+
+}  // namespace softmax_native::cuda

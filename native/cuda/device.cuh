@@ -1,0 +1,152 @@
+// What all kernels are written with: shared memory, clusters, division by a number known at launch, and launches.
+//
+// Every .cu file is plain C++ as well (no chevrons, no static shared memory), so that test/emulator can run it on
+// machines without a GPU.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#include <cooperative_groups.h>
+#elif defined(SOFTMAX_EMULATED_CUDA)
+#include <cooperative_groups.h>
+#endif
+
+#include "../numerics/format.h"
+#include "policy.h"
+
+namespace softmax_native::cuda {
+
+static_assert(kChunk == kChunkColumns);
+
+constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr int kWarpLanes = 32;
+
+// The block's shared memory, of the size given at its launch.
+__device__ __forceinline__ unsigned char* shared_memory() {
+#if defined(SOFTMAX_EMULATED_CUDA)
+  return emulated::dynamic_shared();
+#else
+  extern __shared__ __align__(16) unsigned char memory[];
+  return memory;
+#endif
+}
+
+// Clusters: compiled out where the architecture has none, and then never asked for (policy.h).
+#if defined(SOFTMAX_EMULATED_CUDA) || !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#define SOFTMAX_HAS_CLUSTERS 1
+#else
+#define SOFTMAX_HAS_CLUSTERS 0
+#endif
+
+// Waits for every thread of the cluster, and makes their writes to shared memory visible.
+__device__ __forceinline__ void synchronize_cluster() {
+#if SOFTMAX_HAS_CLUSTERS
+  cooperative_groups::this_cluster().sync();
+#endif
+}
+
+// The same place in the shared memory of another block of the cluster.
+template <class T>
+__device__ __forceinline__ T* in_block_of_cluster(T* mine, int rank) {
+#if SOFTMAX_HAS_CLUSTERS
+  return cooperative_groups::this_cluster().map_shared_rank(mine, rank);
+#else
+  return mine;
+#endif
+}
+
+__device__ __forceinline__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % kWarpLanes; }
+__device__ __forceinline__ int warp_of_thread() { return static_cast<int>(threadIdx.x) / kWarpLanes; }
+__device__ __forceinline__ int warps_of_block() { return static_cast<int>(blockDim.x) / kWarpLanes; }
+
+template <class T>
+__device__ __forceinline__ bool is_finite(T v) {
+  return v - v == T(0);
+}
+
+template <class T>
+__device__ __forceinline__ T smaller(T a, T b) {
+  return a < b ? a : b;
+}
+
+// The same number, of which the compiler does not know that it is: what follows is computed from it again, not kept in
+// registers from before.
+__device__ __forceinline__ int recomputed_from(int n) {
+#if defined(__CUDA_ARCH__)
+  asm volatile("" : "+r"(n));
+#endif
+  return n;
+}
+
+// Division of non-negative integers below 2^31 by a divisor known at launch: the high half of a product with
+// 2^32 / divisor is the quotient or one less.
+struct Divisor {
+  uint32_t divisor;
+  uint32_t inverse;
+
+  Divisor() = default;
+  __host__ explicit Divisor(int64_t d)
+      : divisor(static_cast<uint32_t>(d)), inverse(d <= 1 ? ~0u : static_cast<uint32_t>((uint64_t(1) << 32) / d)) {}
+
+  __device__ __forceinline__ void divide(uint32_t n, uint32_t* quotient, uint32_t* remainder) const {
+    uint32_t q = static_cast<uint32_t>(uint64_t(n) * inverse >> 32);
+    uint32_t r = n - q * divisor;
+    if (r >= divisor) {
+      q++;
+      r -= divisor;
+    }
+    *quotient = q;
+    *remainder = r;
+  }
+};
+
+// `lanes` adjacent elements of a row that a lane loads and stores together: 16 bytes, or one element.
+template <class T>
+constexpr int kVector = 16 / sizeof(T);
+
+template <class T, int V>
+struct alignas(V == 1 ? sizeof(T) : 16) Vector {
+  T element[V];
+};
+
+// Whether rows of k elements from p on start at multiples of 16 bytes.
+template <class T>
+bool has_vectors(const T* p, int64_t k) {
+  return reinterpret_cast<uintptr_t>(p) % 16 == 0 && k % kVector<T> == 0;
+}
+
+// Launches `kernel`, of blocks of `threads`, in clusters of `cluster`.
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int64_t shared_bytes, int cluster,
+                   cudaStream_t stream, Arguments... arguments) {
+  if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
+  constexpr int64_t without_opt_in = 48 * 1024;
+  if (shared_bytes > without_opt_in) {
+    const cudaError_t error =
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(shared_bytes));
+    if (error != cudaSuccess) return error;
+  }
+  if (cluster > 8) {
+    const cudaError_t error =
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+    if (error != cudaSuccess) return error;
+  }
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
+  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = cluster > 1 ? 1 : 0;
+  return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+}  // namespace softmax_native::cuda

@@ -1,0 +1,198 @@
+#include "devices.h"
+
+#include "launch.h"
+
+namespace softmax_native::cuda {
+namespace {
+
+// The driver that the CUDA runtime in this library needs at least.
+#if CUDART_VERSION >= 13000
+constexpr auto kMinimumDriver = "r580";
+#elif CUDART_VERSION >= 12000
+constexpr auto kMinimumDriver = "r525";
+#else
+#error "softmax-native needs CUDA 12 or later"
+#endif
+
+// The share of a device's memory that the pool keeps after use instead of giving it back to the driver, which costs up
+// to milliseconds. What is kept is given back when an allocation fails; other libraries in the process have the rest.
+constexpr int64_t kKeptShare = 8;
+
+// As a part of a sentence.
+std::string description_of(const Error& error) {
+  return error.action + " failed: " + error_name(error.code) + " (" + std::to_string(error.code) +
+         "): " + error_text(error.code);
+}
+
+std::string version_text(int capability) {
+  return std::to_string(capability / 10) + "." + std::to_string(capability % 10);
+}
+
+// Every function used here works without a context.
+Device* describe_device(int index) {
+  auto* device = new Device;
+  device->index = index;
+  cudaDeviceProp properties;
+  if (const Error error = error_of(cudaGetDeviceProperties(&properties, index), "reading the device's properties")) {
+    device->unusable = description_of(error);
+    device->memory = 0;
+    device->has_pools = false;
+    device->properties = {};
+    return device;
+  }
+  int pools = 0;
+  if (cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, index) != cudaSuccess) cudaGetLastError();
+  device->name = properties.name;
+  device->memory = static_cast<int64_t>(properties.totalGlobalMem);
+  device->has_pools = pools != 0;
+  device->compute_capability = properties.major * 10 + properties.minor;
+  device->properties.compute_capability = device->compute_capability;
+  device->properties.multiprocessors = properties.multiProcessorCount;
+  device->properties.shared_per_block = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
+  device->properties.shared_per_multiprocessor = static_cast<int64_t>(properties.sharedMemPerMultiprocessor);
+  device->properties.l2_bytes = properties.l2CacheSize;
+  if (device->compute_capability < SOFTMAX_CUDA_LOWEST_ARCHITECTURE) {
+    device->unusable = "its compute capability " + version_text(device->compute_capability) + " is below " +
+                       version_text(SOFTMAX_CUDA_LOWEST_ARCHITECTURE) + ", the lowest that this build has kernels for";
+  }
+  return device;
+}
+
+Machine* look_for_devices() {
+  auto* found = new Machine;
+  if (cudaRuntimeGetVersion(&found->runtime_version) != cudaSuccess) cudaGetLastError();
+  if (cudaDriverGetVersion(&found->driver_version) != cudaSuccess) cudaGetLastError();
+  int count = 0;  // which an error leaves as it is
+  found->error = error_of(cudaGetDeviceCount(&count), "looking for CUDA devices");
+  if (found->error) return found;
+  for (int index = 0; index < count; index++) found->devices.push_back(describe_device(index));
+  return found;
+}
+
+std::mutex looking;
+std::atomic<Machine*> found_machine{nullptr};
+
+}  // namespace
+
+Machine& machine() {
+  if (Machine* found = found_machine.load(std::memory_order_acquire)) return *found;
+  const std::lock_guard<std::mutex> lock(looking);
+  if (found_machine.load() == nullptr) found_machine.store(look_for_devices(), std::memory_order_release);
+  return *found_machine.load();
+}
+
+Error find_device(int index, Device** device) {
+  Machine& found = machine();
+  if (found.error) return found.error;
+  if (index < 0 || static_cast<size_t>(index) >= found.devices.size()) {
+    return {cudaErrorInvalidDevice, "choosing CUDA device " + std::to_string(index)};
+  }
+  *device = found.devices[static_cast<size_t>(index)];
+  return {};
+}
+
+Error Device::enter() {
+  if (is_broken_) return broken();
+  if (started_) return check(cudaSetDevice(index), "choosing the CUDA device");
+  return start();
+}
+
+Error Device::start() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // An error here may pass, for instance when another process has the device for itself, so it breaks nothing.
+  if (!unusable.empty()) {
+    return {cudaErrorNoKernelImageForDevice, "using a GPU of compute capability " + version_text(compute_capability)};
+  }
+  RETURN_ERROR(error_of(cudaSetDevice(index), "choosing the CUDA device"));
+  if (started_) return {};
+  RETURN_ERROR(error_of(cudaFree(nullptr), "making a CUDA context"));
+  int compiled_for = 0;
+  RETURN_ERROR(error_of(compiled_capability(&compiled_for), "loading the kernels"));
+  properties.compute_capability = compiled_for < compute_capability ? compiled_for : compute_capability;
+  if (has_pools) {
+    cudaMemPoolProps pool_properties{};
+    pool_properties.allocType = cudaMemAllocationTypePinned;
+    pool_properties.location.type = cudaMemLocationTypeDevice;
+    pool_properties.location.id = index;
+    auto kept = static_cast<uint64_t>(memory / kKeptShare);
+    if (pool_ == nullptr) {
+      RETURN_ERROR(error_of(cudaMemPoolCreate(&pool_, &pool_properties), "making a pool of device memory"));
+    }
+    RETURN_ERROR(error_of(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &kept),
+                          "setting up the pool of device memory"));
+  }
+  started_ = true;
+  return {};
+}
+
+Error Device::failed(cudaError_t status, std::string action) {
+  // Otherwise whoever asks for the last error next would take this one for its own.
+  cudaGetLastError();
+  Error error{status, std::move(action)};
+  // A dead context answers every call with its error, a living one tells whether the stream is busy.
+  const cudaError_t now = cudaStreamQuery(nullptr);
+  if (now != cudaSuccess) cudaGetLastError();
+  if (now != cudaSuccess && now != cudaErrorNotReady) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!is_broken_) first_error_ = error;
+    is_broken_ = true;
+  }
+  return error;
+}
+
+Error Device::broken() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return {first_error_.code, "using CUDA device " + std::to_string(index) + " again after " + first_error_.action};
+}
+
+void Device::destroy_pool() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (pool_ != nullptr) cudaMemPoolDestroy(pool_);
+  pool_ = nullptr;
+}
+
+std::string Device::reason() {
+  if (!unusable.empty()) return unusable;
+  if (!is_broken_) return {};
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return description_of(first_error_);
+}
+
+Info info() {
+  Machine& found = machine();
+  Info info{true, found.runtime_version, found.driver_version, kMinimumDriver, found.error, {}};
+  for (Device* device : found.devices) {
+    info.devices.push_back({device->name, device->compute_capability, device->memory,
+                            device->properties.multiprocessors, device->reason()});
+  }
+  return info;
+}
+
+void forget_machine() {
+  const std::lock_guard<std::mutex> lock(looking);
+  Machine* found = found_machine.exchange(nullptr);
+  if (found == nullptr) return;
+  for (Device* device : found->devices) device->destroy_pool();
+}
+
+bool take_warning() {
+  static std::atomic<bool> taken{false};
+  return !taken.exchange(true);
+}
+
+bool is_started(int index) {
+  Device* device = nullptr;
+  return !find_device(index, &device) && device->started();
+}
+
+std::string error_name(int code) { return cudaGetErrorName(static_cast<cudaError_t>(code)); }
+
+std::string error_text(int code) { return cudaGetErrorString(static_cast<cudaError_t>(code)); }
+
+std::string message_of(const Error& error) {
+  std::string text = description_of(error);
+  if (text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 'a' + 'A');
+  return text;
+}
+
+}  // namespace softmax_native::cuda

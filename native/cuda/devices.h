@@ -1,0 +1,86 @@
+// The GPUs of this machine: found once per process, without a context; started when one is first used.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <atomic>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cuda.h"
+
+// Returns the error of an expression from the function, if there is one.
+#define RETURN_ERROR(expression) \
+  if (Error error = (expression)) return error
+
+namespace softmax_native::cuda {
+
+class Device {
+ public:
+  int index;
+  std::string name;
+  std::string unusable;  // why it could never be used, empty if it can
+  int64_t memory;        // in bytes
+  bool has_pools;
+  int compute_capability = 0;
+  // What launches are planned for: from the start of the device on, the generation that the kernels were compiled for,
+  // where that is an earlier one.
+  DeviceProperties properties;
+
+  // Makes it the thread's current device, with a context and a pool. The error is that of a broken device, if it is one.
+  Error enter();
+  bool started() const { return started_; }
+  cudaMemPool_t pool() const { return pool_; }  // null where allocation is not ordered by streams
+
+  // The error of a CUDA call that was made on this device, if it is one. An error that every later call would return,
+  // because the context is dead, puts the device out of use for the process.
+  Error check(cudaError_t status, const char* action) {
+    return status == cudaSuccess ? Error{} : failed(status, action);
+  }
+  Error failed(cudaError_t status, std::string action);
+
+  // Why it cannot be used now.
+  std::string reason();
+
+  void destroy_pool();
+
+  // Guards what is measured once.
+  std::mutex measuring;
+  std::optional<Costs> costs;
+
+ private:
+  Error start();
+  Error broken();
+
+  std::mutex mutex_;
+  std::atomic<bool> started_{false};
+  std::atomic<bool> is_broken_{false};
+  Error first_error_;
+  cudaMemPool_t pool_ = nullptr;
+};
+
+struct Machine {
+  int runtime_version = 0;
+  int driver_version = 0;
+  Error error;
+  std::vector<Device*> devices;
+};
+
+// Never destroyed, as everything here that belongs to the process: no CUDA call is made by a static destructor.
+Machine& machine();
+
+Error find_device(int index, Device** device);
+
+// For tests, which go on with other devices. The devices known so far stay valid, without their pools.
+void forget_machine();
+
+// The error of a call for which there is no device to put out of use.
+inline Error error_of(cudaError_t status, const char* action) {
+  if (status == cudaSuccess) return {};
+  cudaGetLastError();
+  return {status, action};
+}
+
+}  // namespace softmax_native::cuda

@@ -1,0 +1,187 @@
+// The maximum of every row and its first index. A maximum does not depend on the order in which it is taken, so rows are
+// shared out as the memory likes it: lanes of a warp for short rows, blocks for long ones, one thread a column for other
+// axes; slices of a few long rows are merged by a second launch.
+#include "../ops/row_max.h"
+#include "device.cuh"
+#include "launch.h"
+
+namespace softmax_native::cuda {
+
+// What one launch leaves for the next: the maxima of slices, and their indices within the row.
+template <class T>
+struct Partials {
+  T* max;
+  int64_t* index;
+};
+
+template <class T>
+__device__ __forceinline__ MaxWithIndex<T> largest_of_lanes(MaxWithIndex<T> best, int lanes) {
+  for (int offset = lanes / 2; offset > 0; offset /= 2) {
+    const MaxWithIndex<T> other = {
+        __shfl_xor_sync(kAllLanes, best.max, offset),
+        static_cast<int64_t>(__shfl_xor_sync(kAllLanes, static_cast<long long>(best.index), offset))};
+    best = larger_of(best, other);
+  }
+  return best;
+}
+
+template <class T>
+__device__ __forceinline__ void put(MaxWithIndex<T> best, T* max, int32_t* argmax) {
+  *max = best.max == best.max ? best.max : canonical_nan<T>();
+  if (argmax != nullptr) *argmax = static_cast<int32_t>(best.index);
+}
+
+// The largest of the elements first, first + step ... below end, in ascending order.
+template <class T, int at_once>
+__device__ __forceinline__ MaxWithIndex<T> largest_of(const T* x, int64_t stride, int64_t first, int64_t end,
+                                                      int64_t step) {
+  MaxWithIndex<T> best = no_max<T>();
+  int64_t j = first;
+  for (; j + (at_once - 1) * step < end; j += at_once * step) {
+    T element[at_once];
+#pragma unroll
+    for (int u = 0; u < at_once; u++) element[u] = x[(j + u * step) * stride];
+#pragma unroll
+    for (int u = 0; u < at_once; u++) best = max_with(best, element[u], j + u * step);
+  }
+  for (; j < end; j += step) best = max_with(best, x[j * stride], j);
+  return best;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kRowMaxThreads)
+    short_row_max(const T* x, T* max, int32_t* argmax, int64_t rows, int64_t k, int lanes_per_row) {
+  const int64_t row =
+      (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / static_cast<unsigned>(lanes_per_row);
+  const int t = static_cast<int>(threadIdx.x) % lanes_per_row;
+  // Lanes past the last row go along, as exchanges need whole warps.
+  const MaxWithIndex<T> mine = row < rows ? largest_of<T, 4>(x + row * k, 1, t, k, lanes_per_row) : no_max<T>();
+  const MaxWithIndex<T> best = largest_of_lanes(mine, lanes_per_row);
+  if (row < rows && t == 0) put(best, max + row, argmax == nullptr ? nullptr : argmax + row);
+}
+
+// A block for each slice of a row.
+template <class T, int V>
+__global__ void __launch_bounds__(kRowMaxThreads)
+    long_row_max(const T* x, T* max, int32_t* argmax, Partials<T> partials, int64_t k, unsigned slices,
+                 int64_t slice_columns) {
+  constexpr int at_once = 4;
+  const int64_t row = blockIdx.x / slices;
+  x += row * k;
+  const int64_t first = static_cast<int64_t>(blockIdx.x % slices) * slice_columns;
+  const int64_t end = smaller(first + slice_columns, k);
+  const int64_t step = static_cast<int64_t>(blockDim.x) * V;
+
+  MaxWithIndex<T> best = no_max<T>();
+  for (int64_t base = first + static_cast<int64_t>(threadIdx.x) * V; base < end; base += at_once * step) {
+    Vector<T, V> vectors[at_once];
+#pragma unroll
+    for (int u = 0; u < at_once; u++) {
+      if (base + u * step < end) vectors[u] = *reinterpret_cast<const Vector<T, V>*>(x + base + u * step);
+    }
+#pragma unroll
+    for (int u = 0; u < at_once; u++) {
+      if (base + u * step >= end) break;
+      for (int e = 0; e < V; e++) best = max_with(best, vectors[u].element[e], base + u * step + e);
+    }
+  }
+  best = largest_of_lanes(best, kWarpLanes);
+
+  T* const maxima = reinterpret_cast<T*>(shared_memory());
+  int64_t* const indices = reinterpret_cast<int64_t*>(shared_memory() + kWarpLanes * sizeof(T));
+  if (lane_of_thread() == 0) {
+    maxima[warp_of_thread()] = best.max;
+    indices[warp_of_thread()] = best.index;
+  }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  for (int warp = 1; warp < warps_of_block(); warp++)
+    best = larger_of(best, MaxWithIndex<T>{maxima[warp], indices[warp]});
+  if (slices == 1) {
+    put(best, max + row, argmax == nullptr ? nullptr : argmax + row);
+  } else {
+    partials.max[blockIdx.x] = best.max;
+    partials.index[blockIdx.x] = best.index;
+  }
+}
+
+// A thread for each slice of a column.
+template <class T>
+__global__ void __launch_bounds__(kRowMaxThreads) column_max(const T* x, T* max, int32_t* argmax, Partials<T> partials,
+                                                             Layout layout, unsigned slices, int64_t slice_columns) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x / slices) * blockDim.x + threadIdx.x;
+  if (row >= layout.outer * layout.inner) return;
+  const int64_t slice = blockIdx.x % slices;
+  const T* const column = x + row / layout.inner * layout.k * layout.inner + row % layout.inner;
+  const int64_t first = slice * slice_columns;
+  const MaxWithIndex<T> best =
+      largest_of<T, 8>(column, layout.inner, first, smaller(first + slice_columns, layout.k), 1);
+  if (slices == 1) {
+    put(best, max + row, argmax == nullptr ? nullptr : argmax + row);
+  } else {
+    partials.max[row * slices + slice] = best.max;
+    partials.index[row * slices + slice] = best.index;
+  }
+}
+
+// A warp for each row.
+template <class T>
+__global__ void __launch_bounds__(kRowMaxThreads)
+    merge_row_max(Partials<T> partials, T* max, int32_t* argmax, int64_t rows, int slices) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_of_thread();
+  if (row >= rows) return;
+  MaxWithIndex<T> best = no_max<T>();
+  for (int64_t i = row * slices + lane_of_thread(); i < (row + 1) * slices; i += kWarpLanes) {
+    best = larger_of(best, MaxWithIndex<T>{partials.max[i], partials.index[i]});
+  }
+  best = largest_of_lanes(best, kWarpLanes);
+  if (lane_of_thread() == 0) put(best, max + row, argmax == nullptr ? nullptr : argmax + row);
+}
+
+template <class T>
+int64_t row_max_workspace(Layout layout, const DeviceProperties& device) {
+  const RowMaxPlan plan = row_max_plan(layout, device);
+  const int64_t bytes = static_cast<int64_t>(sizeof(int64_t) + sizeof(T));
+  return plan.slices == 1 ? 0 : layout.outer * layout.inner * plan.slices * bytes;
+}
+
+template <class T>
+cudaError_t row_max(const T* x, T* max, int32_t* argmax, Layout layout, const DeviceProperties& device, void* workspace,
+                    cudaStream_t stream) {
+  const RowMaxPlan plan = row_max_plan(layout, device);
+  const int64_t rows = layout.outer * layout.inner, k = layout.k;
+  const auto indices = static_cast<int64_t*>(workspace);
+  const Partials<T> partials{reinterpret_cast<T*>(indices + rows * plan.slices), indices};
+  const auto slices = static_cast<unsigned>(plan.slices);
+  cudaError_t error;
+  if (plan.columns) {
+    error = launch(column_max<T>, plan.blocks, kRowMaxThreads, 0, 1, stream, x, max, argmax, partials, layout, slices,
+                   plan.slice_columns);
+  } else if (plan.lanes_per_row > 0) {
+    return launch(short_row_max<T>, plan.blocks, kRowMaxThreads, 0, 1, stream, x, max, argmax, rows, k,
+                  plan.lanes_per_row);
+  } else {
+    const auto kernel = has_vectors(x, k) ? long_row_max<T, kVector<T>> : long_row_max<T, 1>;
+    const int64_t shared_bytes = kWarpLanes * static_cast<int64_t>(sizeof(T) + sizeof(int64_t));
+    error = launch(kernel, plan.blocks, kRowMaxThreads, shared_bytes, 1, stream, x, max, argmax, partials, k, slices,
+                   plan.slice_columns);
+  }
+  if (error != cudaSuccess || plan.slices == 1) return error;
+  const int64_t blocks = policy::ceil_div(rows, kRowMaxThreads / kWarpLanes);
+  return launch(merge_row_max<T>, blocks, kRowMaxThreads, 0, 1, stream, partials, max, argmax, rows,
+                static_cast<int>(plan.slices));
+}
+
+cudaError_t compiled_capability(int* compute_capability) {
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(merge_row_max<float>));
+  if (error == cudaSuccess) *compute_capability = attributes.ptxVersion;
+  return error;
+}
+
+template int64_t row_max_workspace<float>(Layout, const DeviceProperties&);
+template int64_t row_max_workspace<double>(Layout, const DeviceProperties&);
+template cudaError_t row_max(const float*, float*, int32_t*, Layout, const DeviceProperties&, void*, cudaStream_t);
+template cudaError_t row_max(const double*, double*, int32_t*, Layout, const DeviceProperties&, void*, cudaStream_t);
+
+}  // namespace softmax_native::cuda

@@ -1,0 +1,79 @@
+// Two GPUs in one process: each has its tensors, and they do not mix. The emulated machine gets a second one for it; a real
+// one with a single GPU skips this.
+import { afterAll, describe, expect, it } from 'vitest';
+import { native } from '../../lib/binding.ts';
+import { cudaDevice, deviceInfo, DeviceTensor, rowMax, softmax, softmaxJacobian } from '../../lib/index.ts';
+import { expectSameBits } from '../support/bits.ts';
+import { expectRefusal, wrongType } from '../unit/support.ts';
+
+interface Emulator {
+  configure(machine: { devices: number }): void;
+  findings(): string[];
+}
+
+// Before anything looks for GPUs. The first import of test/cuda/support.ts would.
+const { emulator } = native() as { emulator?: Emulator };
+emulator?.configure({ devices: 2 });
+
+const { cuda } = deviceInfo();
+const count = cuda.available ? cuda.devices.filter(({ usable }) => usable).length : 0;
+if (count < 2) console.warn(`test/cuda: two GPUs are not tested, as there are ${count}`);
+
+if (emulator !== undefined) {
+  afterAll(() => {
+    const findings = emulator.findings();
+    if (findings.length > 0) throw new Error(`the emulated device found:\n${findings.join('\n')}`);
+  });
+}
+
+describe.skipIf(count < 2)('with two GPUs', () => {
+  const x = new Float32Array(3 * 500).map((_, i) => Math.sin(i));
+  const shape = [3, 500];
+  const expected = softmax(x, { shape, device: 'cpu' });
+
+  it('both are listed, and one is told from the other', () => {
+    expect(cuda.available && cuda.devices.map(({ device }) => device)).toEqual(['cuda:0', 'cuda:1']);
+    expect([cudaDevice().index, cudaDevice(0).index, cudaDevice(1).index]).toEqual([0, 0, 1]);
+    expect(cudaDevice(1)).not.toBe(cudaDevice(0));
+  });
+
+  it.each(['cuda', 'cuda:0', 'cuda:1'] as const)('arrays of the host are computed on %s', (device) => {
+    expectSameBits(softmax(x, { shape, device }), expected, device);
+  });
+
+  it('tensors are computed where they are, in any order', async () => {
+    const pairs = [0, 1, 1, 0].map((index) => {
+      const tensor = cudaDevice(index).tensor(x, { shape });
+      return [tensor, softmax(tensor)] as const;
+    });
+    for (const [tensor, y] of pairs) {
+      expect(y.device).toBe(tensor.device);
+      const later = y.data();
+      tensor.dispose();
+      expectSameBits(y.dataSync(), expected, y.device);
+      y.dispose();
+      expectSameBits(await later, expected, `${y.device}, later`);
+    }
+    await Promise.all([cudaDevice(0).synchronize(), cudaDevice(1).synchronize()]);
+  });
+
+  it('tensors of both do not mix', () => {
+    const [a, b] = [0, 1].map((index) => cudaDevice(index).tensor(x, { shape }));
+    const other = wrongType(
+      /^Expected a tensor of float32 on cuda:0 for out but received DeviceTensor .*cuda:1/,
+    );
+    expectRefusal(() => softmax(a!, { out: b! }), other);
+    expectRefusal(() => softmaxJacobian(a!, { out: b! }), other);
+    const max = cudaDevice(1).empty([3]);
+    expectRefusal(
+      () => rowMax(a!, { out: { max } }),
+      wrongType(/^Expected a tensor of float32 on cuda:0 for out.max/),
+    );
+    expect(() => softmax(a!, { device: 'cuda:1' })).toThrow(RangeError);
+    expect(() => DeviceTensor.fromPointer(b!.pointer, { shape, device: 'cuda:0' })).toThrow(
+      /cudaErrorInvalidDevicePointer/,
+    );
+    expectSameBits(b!.dataSync(), x, 'the other tensor');
+    for (const tensor of [a!, b!, max]) tensor.dispose();
+  });
+});

@@ -1,0 +1,60 @@
+// Results do not depend on what CUDA leaves open: in which order blocks, threads and streams run.
+import { afterAll, expect, it } from 'vitest';
+import { emulator, libraryOn } from './machine.ts';
+
+const seeds = Array.from({ length: 12 }, (_, i) => i + 1);
+
+/** Pieces of at least 1 MB, of which three are on the device at a time. */
+const rows = 600;
+const k = 1100;
+const x = Float32Array.from({ length: rows * k }, (_, i) => (i * 7919) % 17);
+const bytes = (array: Float32Array | Int32Array): Buffer => Buffer.from(array.buffer);
+
+afterAll(async () => {
+  await libraryOn();
+});
+
+it.each(seeds)('arrays of the host, in pieces, with seed %i', async (seed) => {
+  const { allocPinned, rowMax, softmax } = await libraryOn({ seed });
+  const shape = [rows, k];
+  const expected = rowMax(x, { shape, device: 'cpu' });
+  const { max, argmax } = rowMax(x, { shape, device: 'cuda' });
+  expect(bytes(max).equals(bytes(expected.max))).toBe(true);
+  expect(bytes(argmax).equals(bytes(expected.argmax))).toBe(true);
+  if (seed > 3) return;
+
+  const probabilities = bytes(softmax(x, { shape, device: 'cpu' }));
+  const pinned = allocPinned('float32', x.length);
+  pinned.set(x);
+  expect(bytes(softmax(x, { shape, device: 'cuda' })).equals(probabilities)).toBe(true);
+  const inPlace = softmax(pinned, { shape, out: pinned, device: 'cuda' });
+  expect(Buffer.from(inPlace.buffer, inPlace.byteOffset, inPlace.byteLength).equals(probabilities)).toBe(
+    true,
+  );
+});
+
+it.each(seeds)('tensors, downloaded while they are written and disposed of, with seed %i', async (seed) => {
+  const { cudaDevice, softmax } = await libraryOn({ seed });
+  const device = cudaDevice();
+  const shape = [40, 250];
+  const few = x.subarray(0, 10_000);
+  const tensor = device.tensor(few, { shape });
+  const states: Promise<Float32Array>[] = [];
+  const expected: Float32Array[] = [];
+  let state: Float32Array = few.slice();
+  for (let step = 0; step < 5; step++) {
+    states.push(tensor.data());
+    expected.push(state);
+    softmax(tensor, { out: tensor });
+    state = softmax(state, { shape, device: 'cpu' });
+  }
+  states.push(tensor.data());
+  expected.push(state);
+  tensor.dispose();
+  const got = await Promise.all(states);
+  for (const [step, array] of got.entries()) {
+    expect(bytes(array).equals(bytes(expected[step]!)), `after ${step} steps`).toBe(true);
+  }
+  await device.synchronize();
+  expect(emulator.live().device.count).toBe(0);
+});

@@ -1,0 +1,252 @@
+// Runs every kernel of native/cuda on the device at hand, an emulated one or a GPU, and compares each result with the CPU
+// back end's, bit by bit. Prints the plans it met; ends with 1 when a bit differs.
+//
+//   cuda_bits [quick]
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cpu/cpu.h"
+#include "cuda/launch.h"
+#if defined(SOFTMAX_EMULATED_CUDA)
+#include "../emulator/emulator.h"
+#endif
+
+namespace {
+
+using namespace softmax_native;
+using cuda::DeviceProperties;
+using cuda::Layout;
+
+int failures = 0;
+int comparisons = 0;
+std::map<std::string, int> plans;
+
+void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  std::printf("%s: %s\n", what, cudaGetErrorName(error));
+  std::exit(2);
+}
+
+// Device memory that ends where the array ends, so that a check of bounds sees the first element past it.
+template <class T>
+struct DeviceArray {
+  explicit DeviceArray(int64_t count, int64_t offset = 0) {
+    check(cudaMalloc(&memory, static_cast<size_t>(count + offset) * sizeof(T)), "cudaMalloc");
+    data = static_cast<T*>(memory) + offset;
+  }
+  ~DeviceArray() { cudaFree(memory); }
+  DeviceArray(const DeviceArray&) = delete;
+  DeviceArray& operator=(const DeviceArray&) = delete;
+  void* memory = nullptr;
+  T* data;
+};
+
+struct Workspace {
+  explicit Workspace(int64_t bytes) {
+    if (bytes > 0) check(cudaMalloc(&memory, static_cast<size_t>(bytes)), "cudaMalloc");
+  }
+  ~Workspace() {
+    if (memory != nullptr) cudaFree(memory);
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  void* memory = nullptr;
+};
+
+template <class T>
+void upload(T* to, const std::vector<T>& from) {
+  check(cudaMemcpy(to, from.data(), from.size() * sizeof(T), cudaMemcpyHostToDevice), "upload");
+}
+
+template <class T>
+void compare(const char* what, Layout layout, const T* device, const std::vector<T>& expected) {
+  std::vector<T> got(expected.size());
+  check(cudaMemcpy(got.data(), device, got.size() * sizeof(T), cudaMemcpyDeviceToHost), what);
+  comparisons++;
+  if (std::memcmp(got.data(), expected.data(), got.size() * sizeof(T)) == 0) return;
+  failures++;
+  size_t first = 0, count = 0;
+  for (size_t i = got.size(); i-- > 0;) {
+    if (std::memcmp(&got[i], &expected[i], sizeof(T)) != 0) first = i, count++;
+  }
+  if (failures <= 20) {
+    std::printf("FAILED %s %zu bytes (%lld, %lld, %lld): %zu differ, the first at %zu: %.9g instead of %.9g\n", what,
+                sizeof(T), static_cast<long long>(layout.outer), static_cast<long long>(layout.k),
+                static_cast<long long>(layout.inner), count, first, static_cast<double>(got[first]),
+                static_cast<double>(expected[first]));
+  }
+}
+
+// Normal logits; some rows are shifted to 2^16 and beyond, some hold NaN, infinities or nothing else.
+template <class T>
+std::vector<T> logits_of(Layout layout, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal(0, 3);
+  std::vector<T> x(static_cast<size_t>(layout.outer * layout.k * layout.inner));
+  for (T& v : x) v = static_cast<T>(normal(random));
+  const int64_t rows = layout.outer * layout.inner, k = layout.k;
+  for (int64_t row = 0; row < rows; row++) {
+    const auto at = [&](int64_t j) -> T& {
+      return x[static_cast<size_t>((row / layout.inner * k + j) * layout.inner + row % layout.inner)];
+    };
+    const int64_t some = static_cast<int64_t>(random() % static_cast<unsigned>(k));
+    // A few rows are of the kinds that take other ways through the kernels.
+    const int64_t kind = rows <= 4 ? (row == 0 ? 1 : 11 - row) : (row + seed) % 11;
+    switch (kind) {
+      case 1:
+        for (int64_t j = 0; j < k; j++) at(j) = at(j) + T(100000);
+        break;
+      case 2:
+        at(some) = static_cast<T>(NAN);
+        break;
+      case 3:
+        at(some) = static_cast<T>(INFINITY);
+        break;
+      case 4:
+        for (int64_t j = 0; j < k; j++) at(j) = static_cast<T>(-INFINITY);
+        break;
+      case 5:
+        for (int64_t j = 0; j < k; j++) {
+          if (j != some) at(j) = static_cast<T>(-INFINITY);
+        }
+        break;
+      case 6:
+        at(some) = T(60);  // one probability close to 1
+        break;
+      case 7:
+        for (int64_t j = 0; j < k; j++) at(j) = at(j) * T(30);
+        break;
+      default:
+        break;
+    }
+  }
+  return x;
+}
+
+template <class T>
+void run(Layout layout, const DeviceProperties& device, int64_t offset, bool with_jacobian) {
+  const int64_t rows = layout.outer * layout.inner, k = layout.k, count = rows * k;
+  const std::vector<T> x = logits_of<T>(layout, static_cast<unsigned>(k * 7 + rows));
+  const cuda::Plan plan = cuda::softmax_plan(layout, sizeof(T), device);
+  plans[std::string(cuda::name_of(plan.regime)) +
+        (plan.blocks_per_row > 1 ? " x" + std::to_string(plan.blocks_per_row) : "")]++;
+
+  std::vector<T> expected(x.size());
+  cpu::softmax(x.data(), expected.data(), {layout.outer, k, layout.inner}, 1);
+  DeviceArray<T> dx(count, offset), dy(count, offset);
+  upload(dx.data, x);
+  {
+    const Workspace workspace(cuda::softmax_workspace<T>(layout, device));
+    check(cuda::softmax(dx.data, dy.data, layout, device, workspace.memory, nullptr), "softmax");
+    compare("softmax", layout, dy.data, expected);
+  }
+  {
+    std::vector<T> max(static_cast<size_t>(rows));
+    std::vector<int32_t> argmax(static_cast<size_t>(rows));
+    cpu::row_max(x.data(), max.data(), argmax.data(), {layout.outer, k, layout.inner}, 1);
+    DeviceArray<T> dmax(rows, offset);
+    DeviceArray<int32_t> dargmax(rows, offset);
+    const Workspace workspace(cuda::row_max_workspace<T>(layout, device));
+    check(cuda::row_max(dx.data, dmax.data, dargmax.data, layout, device, workspace.memory, nullptr), "row_max");
+    compare("row_max", layout, dmax.data, max);
+    compare("argmax", layout, dargmax.data, argmax);
+  }
+  if (with_jacobian) {
+    std::vector<T> jacobian(static_cast<size_t>(count * k));
+    cpu::softmax_jacobian(x.data(), jacobian.data(), rows, k, 1);
+    DeviceArray<T> out(count * k, offset);
+    {
+      const Workspace workspace(cuda::jacobian_workspace<T>(rows, k, device));
+      check(cuda::jacobian(dx.data, out.data, rows, k, device, workspace.memory, nullptr), "jacobian");
+      compare("jacobian", layout, out.data, jacobian);
+    }
+    // In two pieces, cut anywhere.
+    DeviceArray<T> probabilities(count), diagonal(count);
+    const Workspace workspace(cuda::jacobian_rows_workspace<T>(rows, k, device));
+    check(cuda::jacobian_rows(dx.data, probabilities.data, diagonal.data, rows, k, device, workspace.memory, nullptr),
+          "jacobian_rows");
+    const int64_t cut = count * k / 3 + 1;
+    check(cuda::jacobian_entries(probabilities.data, diagonal.data, out.data, rows, k, 0, cut, device, nullptr),
+          "entries");
+    if (cut < count * k) {
+      check(cuda::jacobian_entries(probabilities.data, diagonal.data, out.data + cut, rows, k, cut, count * k, device,
+                                   nullptr),
+            "entries");
+    }
+    compare("jacobian in pieces", layout, out.data, jacobian);
+  }
+  // In place, last.
+  const Workspace workspace(cuda::softmax_workspace<T>(layout, device));
+  check(cuda::softmax(dx.data, dx.data, layout, device, workspace.memory, nullptr), "softmax");
+  compare("softmax in place", layout, dx.data, expected);
+}
+
+template <class T>
+void run_all(const DeviceProperties& device, bool quick) {
+  const auto rows_of = [&](int64_t k) { return k <= 64 ? 300 : k <= 1024 ? 37 : k <= 4096 ? 12 : 3; };
+  std::vector<int64_t> lengths;
+  for (int64_t k = 1; k <= 70; k += quick ? 7 : 1) lengths.push_back(k);
+  for (const int64_t k :
+       {127, 128, 129, 255, 256, 257, 511, 512, 513, 1000, 1023, 1024, 1025, 2048, 2049, 4096, 8192, 8193}) {
+    lengths.push_back(k);
+  }
+  // One length, or two, of every regime of long rows, and their last and first ones.
+  const std::vector<int64_t> long_lengths = {16384, 16385, 40000, 65537, 131072, 131073, 300001, 900000};
+  for (const int64_t k : long_lengths) {
+    if (!quick || k == 40000 || k == 131073 || k == 900000) lengths.push_back(k);
+  }
+  for (const int64_t k : lengths) {
+    const int64_t rows = k == 900000 ? 1 : rows_of(k);
+    run<T>({rows, k, 1}, device, 0, k <= 300 && (k < 40 || k % 2 == 1));
+    if (!quick || k < 10000) run<T>({rows, k, 1}, device, 1, k <= 300 && k % 2 == 1);
+  }
+  // Many rows of a length that few rows are split for.
+  for (const int64_t offset : {0, 1}) {
+    if (device.compute_capability >= 90 && quick) break;
+    run<T>({device.multiprocessors / 2, 96000 / static_cast<int64_t>(sizeof(T)), 1}, device, offset, false);
+  }
+  for (const int64_t k : {1, 2, 5, 33, 200, 257, 513, 1000, 1024, 1025, 3000, 20000}) {
+    for (const int64_t inner : {2, 3, 7, 8, 33, 100}) {
+      if (k > 1024 && (inner > 33 || quick)) continue;
+      run<T>({k < 100 ? 13 : 3, k, inner}, device, inner % 2, false);
+    }
+  }
+  run<T>({2, 3000, 5}, device, 0, false);
+  run<T>({2, 700, 1}, device, 0, true);
+  run<T>({1, 1500, 1}, device, 1, true);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const bool quick = argc > 1 && std::strcmp(argv[1], "quick") == 0;
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  int compiled_for = 0;
+  check(cuda::compiled_capability(&compiled_for), "compiled_capability");
+  const DeviceProperties device = {std::min(properties.major * 10 + properties.minor, compiled_for),
+                                   properties.multiProcessorCount,
+                                   static_cast<int64_t>(properties.sharedMemPerBlockOptin),
+                                   static_cast<int64_t>(properties.sharedMemPerMultiprocessor), properties.l2CacheSize};
+  run_all<float>(device, quick);
+  run_all<double>(device, quick);
+  std::printf("%s, compute capability %d.%d: %d comparisons, %d failed\n", properties.name, properties.major,
+              properties.minor, comparisons, failures);
+  for (const auto& [plan, count] : plans) std::printf("  regime %s: %d\n", plan.c_str(), count);
+#if defined(SOFTMAX_EMULATED_CUDA)
+  for (const auto& [kernel, count] : emulated::launches()) {
+    std::printf("  kernel %s: %llu launches\n", kernel.c_str(), static_cast<unsigned long long>(count));
+  }
+  if (!emulated::findings().empty()) failures++;
+#endif
+  return failures == 0 ? 0 : 1;
+}
