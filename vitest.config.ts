@@ -58,6 +58,8 @@ export default defineConfig({
         test: {
           name: `emulated-${device}`,
           include: ['test/cuda/**/*.test.ts', 'test/emulated/**/*.test.ts'],
+          // What fails, and how that is met, depends on the regimes hardly at all.
+          exclude: ['sm_75', 'sm_90'].includes(device) ? [] : ['test/emulated/failures.test.ts'],
           env: { SOFTMAX_NATIVE_LIBRARY: emulatedLibrary, SOFTMAX_EMULATED_DEVICE: device },
         },
       })),

@@ -50,13 +50,26 @@ struct ChunkOfRow {
   }
 };
 
-// Rows that need a shift are summed again. Not a part of the kernel's own code, whose registers it would cost.
+// Rows that need a shift are summed again, from memory and 8 columns a lane at a time. Not a part of the kernel's own code,
+// whose registers it would cost.
 template <int V>
 __device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift) {
   mine.wait_for_all();  // all have read the first sums before they change
-  Columns<float, V, 32> columns;
-  columns.load(mine.x, mine.n, lane_of_thread());
-  const PartialSum<float> total = mine.total_with(columns.sum(mine.n, columns.max(), shift));
+  const int t = lane_of_thread();
+  Columns<float, V, kGroup> columns;
+  float max = -infinity<float>();
+#pragma unroll 1
+  for (int first = 0; first < mine.n; first += kLanes) {
+    columns.load(mine.x + first, mine.n - first, t);
+    max = larger(columns.max(), max);
+  }
+  ChunkSum<float, V, WholeWarp> sum(max, shift);
+#pragma unroll 1
+  for (int first = 0; first < mine.n; first += kLanes) {
+    columns.load(mine.x + first, mine.n - first, t);
+    sum.add(columns.head, [](int, Pair<float>) {});
+  }
+  const PartialSum<float> total = mine.total_with(sum.total(WholeWarp()));
   write_probabilities<float, V>(mine.x, mine.y, mine.n, scale_of(total, shift));
 }
 
@@ -79,8 +92,9 @@ __global__ void __launch_bounds__(256, 2) block_softmax(const float* x, float* y
   columns.load(mine.x, n, t);
   // No block writes to another's shared memory before that one has started.
   if (blocks_per_row > 1) synchronize_cluster();
-  // Nearly every row needs no shift. Whether one does is known with the sums.
-  const PartialSum<float> sum = columns.sum(n, columns.max(), 0.0f);
+  // Nearly every row needs no shift. Whether one does is known with the sums. All 1024 columns are summed, of which those
+  // past n add nothing: the other warps of the row take as long.
+  const PartialSum<float> sum = columns.sum(kChunk, columns.max(), 0.0f);
   const PartialSum<float> total = mine.total_with(sum);
   const float shift = is_finite(total.max) ? shift_of(total.max) : 0.0f;
   if (shift != 0.0f) return shifted_block_softmax<V>(mine, shift);

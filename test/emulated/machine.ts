@@ -14,13 +14,14 @@ export interface Live {
 
 /** What test/emulator/control.cc exports. */
 export interface Emulator {
-  /** Sets what the machine is; what is left out stays. A memory of 0 is as much as the real GPU has. */
+  /** Sets what the machine is; what is left out stays. Of memory and multiprocessors, 0 is what the real GPU has. */
   configure(settings: {
     device?: string;
     devices?: number;
     seed?: number;
     driver?: 'ok' | 'none' | 'old';
     memory?: number;
+    multiprocessors?: number;
   }): void;
   /**
    * The nth call of a runtime function, of any for '*', returns this error; a sticky one loses the device. 'kernel' and
@@ -59,7 +60,15 @@ export function findDevicesAnew(): void {
 export async function libraryOn(settings: Parameters<Emulator['configure']>[0] = {}): Promise<Library> {
   forgetDevices();
   clear();
-  emulator.configure({ device: architecture, devices: 1, seed: 1, driver: 'ok', memory: 0, ...settings });
+  emulator.configure({
+    device: architecture,
+    devices: 1,
+    seed: 1,
+    driver: 'ok',
+    memory: 0,
+    multiprocessors: 0,
+    ...settings,
+  });
   vi.resetModules();
   return await import('../../lib/index.ts');
 }

@@ -1,6 +1,7 @@
 // The controls of emulator.h for JavaScript: the property `emulator` of the addon over the emulated device.
 //
-//   configure({ device, devices, seed, driver: 'ok' | 'none' | 'old', memory })   what is left out stays as it is
+//   configure({ device, devices, seed, driver: 'ok' | 'none' | 'old', memory, multiprocessors })
+//                                             what is left out stays as it is
 //   inject({ call, nth, error, sticky })      pending(): number      clear()
 //   findings(): string[]                      launches(): Record<string, number>
 //   live(): { device: { count, bytes }, pinned: { count, bytes }, streams, events }
@@ -37,10 +38,13 @@ void configure(const Napi::CallbackInfo& info) {
     if (!devices.IsUndefined()) settings.devices = devices.ToNumber().Int32Value();
     if (!seed.IsUndefined()) settings.seed = static_cast<uint64_t>(seed.ToNumber().Int64Value());
     if (!driver.IsUndefined()) valid = read_driver(driver.ToString().Utf8Value(), &settings.driver);
+    const Napi::Value multiprocessors = wanted.Get("multiprocessors");
+    if (!multiprocessors.IsUndefined()) settings.multiprocessors = multiprocessors.ToNumber().Int32Value();
     if (!memory.IsUndefined()) settings.memory = static_cast<size_t>(memory.ToNumber().Int64Value());
   }
   if (!valid || !emulated::configure(settings)) {
-    throw_type_error(info.Env(), "Expected { device, devices, seed, driver, memory } that can be emulated");
+    throw_type_error(info.Env(),
+                     "Expected { device, devices, seed, driver, memory, multiprocessors } that can be emulated");
   }
 }
 

@@ -20,10 +20,12 @@ struct Settings {
   int devices = 1;               // 0 to 2, all alike
   uint64_t seed = 1;             // of every order that CUDA leaves open
   Driver driver = Driver::ok;
-  size_t memory = 0;  // bytes of device memory, or 0 for as many as the real GPU has
+  size_t memory = 0;        // bytes of device memory, or 0 for as many as the real GPU has
+  int multiprocessors = 0;  // 0 for as many as the real GPU has; with few, small arrays are as much work as large ones
 };
 
-// What SOFTMAX_EMULATED_DEVICE, SOFTMAX_EMULATED_DEVICES and SOFTMAX_EMULATED_SEED say, until configure() is called.
+// What SOFTMAX_EMULATED_DEVICE, SOFTMAX_EMULATED_DEVICES, SOFTMAX_EMULATED_SEED and SOFTMAX_EMULATED_MULTIPROCESSORS say,
+// until configure() is called.
 Settings settings();
 // False when no such device exists or the numbers are out of range; nothing is changed then.
 bool configure(const Settings& settings);

@@ -43,6 +43,9 @@ struct Machine {
   std::map<std::string, uint64_t> launches;
 
   size_t memory() const { return settings.memory != 0 ? settings.memory : preset->memory; }
+  int multiprocessors() const {
+    return settings.multiprocessors != 0 ? settings.multiprocessors : preset->multiprocessors;
+  }
 };
 
 // Never destroyed: threads may still use it while the process ends.

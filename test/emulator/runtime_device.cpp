@@ -38,7 +38,7 @@ cudaError_t find_attribute(int* value, cudaDeviceAttr attribute) {
       *value = preset.clock_khz;
       break;
     case cudaDevAttrMultiProcessorCount:
-      *value = preset.multiprocessors;
+      *value = machine().multiprocessors();
       break;
     case cudaDevAttrIntegrated:
     case cudaDevAttrComputeMode:
@@ -140,7 +140,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     properties->maxGridSize[1] = properties->maxGridSize[2] = UINT16_MAX;
     properties->major = preset.major;
     properties->minor = preset.minor;
-    properties->multiProcessorCount = preset.multiprocessors;
+    properties->multiProcessorCount = machine().multiprocessors();
     properties->canMapHostMemory = 1;
     properties->concurrentKernels = 1;
     properties->pciBusID = device + 1;

@@ -12,18 +12,24 @@ describe('the kernels on an emulated device', () => {
   const launched = new Set<string>();
   const regimes = new Map<string, Set<string>>();
 
-  it.concurrent.each(['sm_75', 'sm_80', 'sm_90', 'sm_120'])(
+  it.concurrent.each(['sm_75', 'sm_80', 'sm_90', 'sm_120', 'sm_80 with 2 multiprocessors'])(
     'give the bits of the CPU in every regime of %s, with no access that is not theirs to make',
-    async (device) => {
+    async (name) => {
+      // With 2 multiprocessors blocks take more than one round of what they loop over.
+      const [device = '', count = '0'] = name.split(' with ');
       const { stdout, stderr } = await run(program('cuda_bits_emulated'), ['quick'], {
-        env: { ...process.env, SOFTMAX_EMULATED_DEVICE: device },
+        env: {
+          ...process.env,
+          SOFTMAX_EMULATED_DEVICE: device,
+          SOFTMAX_EMULATED_MULTIPROCESSORS: String(Number.parseInt(count, 10)),
+        },
       });
       expect(stderr).toBe('');
       const [summary = '', ...lines] = stdout.trim().split('\n');
       console.log(summary);
       expect(summary).toMatch(/: [1-9]\d{2,} comparisons, 0 failed$/);
       const met = lines.flatMap((line) => /^ {2}regime (.*):/.exec(line)?.[1] ?? []);
-      regimes.set(device, new Set(met.map((regime) => regime.replace(/ x\d+$/, ''))));
+      regimes.set(name, new Set(met.map((regime) => regime.replace(/ x\d+$/, ''))));
       for (const line of lines) {
         const kernel = /^ {2}kernel (.*): \d+ launches$/.exec(line)?.[1];
         if (kernel !== undefined) launched.add(kernel.replace('softmax_native::cuda::', ''));
