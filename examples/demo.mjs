@@ -202,7 +202,11 @@ function timedSoftmax(logits, rows, out) {
 }
 
 function describeDevice() {
-  const { backend, isa, threads } = deviceInfo();
+  const { backend, isa, threads, defaultDevice, cuda } = deviceInfo();
+  if (defaultDevice.startsWith('cuda') && cuda.available) {
+    const [, index = '0'] = defaultDevice.split(':');
+    return `${cuda.devices[Number(index)].name}, as the default device asks`;
+  }
   return `${backend.toUpperCase()}, ${isa} instructions, up to ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
 }
 

@@ -140,12 +140,19 @@ let library: NativeLibrary | undefined;
 let failure: unknown;
 try {
   library = withPassiveWaiting(() => {
-    if (explicitFile !== undefined) return require(path.resolve(explicitFile)) as NativeLibrary;
+    if (explicitFile !== undefined) return loadFile(path.resolve(explicitFile));
     const loadFrom = require('node-gyp-build') as (root: string) => NativeLibrary;
     return loadFrom(packageRoot);
   });
 } catch (error) {
   failure = explain(error);
+}
+
+/** Loads a file as what it is meant to be, whatever its name: require would run others as JavaScript. */
+function loadFile(file: string): NativeLibrary {
+  const module = { exports: {} as NativeLibrary };
+  process.dlopen(module, file);
+  return module.exports;
 }
 
 /** The native functions; throws why where there are none. */
@@ -196,6 +203,9 @@ function explain(error: unknown): unknown {
     searched,
     message.trim(),
     'Possible solutions:',
+    ...(explicitFile === undefined
+      ? []
+      : ['- Unset SOFTMAX_NATIVE_LIBRARY, or set it to the path of a native library of this package']),
     ...(message.includes('libgomp') ? [openmp] : []),
     '- Build it from source, with CMake and g++ or clang:',
     '      npx cmake-js@8 compile -d node_modules/softmax-native',

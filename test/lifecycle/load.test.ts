@@ -99,7 +99,7 @@ describe('SOFTMAX_NATIVE_LIBRARY', () => {
     const file = path.resolve('no/such.node');
     expect(error).toMatchObject({ code: 'ERR_NATIVE_LIBRARY' });
     expect(error!.message.split('\n')[1]).toBe(`SOFTMAX_NATIVE_LIBRARY names the file ${file}.`);
-    expect(error!.message).toContain('Cannot find module');
+    expect(error!.message).toContain('cannot open shared object file');
     expect(info).toMatchObject({ backend: 'none', reason: error!.message });
   });
 });
