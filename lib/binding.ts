@@ -148,11 +148,9 @@ try {
   failure = explain(error);
 }
 
-/** Loads a file as what it is meant to be, whatever its name: require would run others as JavaScript. */
 function loadFile(file: string): NativeLibrary {
-  const module = { exports: {} as NativeLibrary };
-  process.dlopen(module, file);
-  return module.exports;
+  if (!file.endsWith('.node')) throw new Error('Its name has to end in .node: others are run as JavaScript.');
+  return require(file) as NativeLibrary;
 }
 
 /** The native functions; throws why where there are none. */

@@ -1,7 +1,8 @@
 // Page-locked arrays: host memory that a GPU copies from and to by itself.
+import { constants } from 'node:buffer';
 import { allocated } from './arrays.ts';
 import type { FloatArray } from './binding.ts';
-import { invalidType, outOfRange } from './errors.ts';
+import { invalidType, outOfMemory, outOfRange } from './errors.ts';
 import { gpus, onCuda } from './gpus.ts';
 
 const pinned = new WeakSet<object>();
@@ -51,6 +52,14 @@ export function allocPinned(type: unknown, length: unknown): FloatArray {
   if (typeof length !== 'number') throw invalidType('an integer', 'length', length);
   if (!Number.isSafeInteger(length) || length < 0) {
     throw outOfRange('an integer of at least 0', 'length', length);
+  }
+  const bytes = length * (is32 ? 4 : 8);
+  if (bytes > constants.MAX_LENGTH) {
+    throw outOfMemory(
+      `at most ${constants.MAX_LENGTH} bytes`,
+      'length',
+      `${length} elements, ${bytes} bytes`,
+    );
   }
   if (length === 0 || gpus().usable.length === 0) {
     return allocated<FloatArray>(is32 ? Float32Array : Float64Array, length, 'the array');

@@ -120,8 +120,8 @@ napi_status CudaEnvironment::page_locked_buffer(napi_env env, void* memory, int6
                                                               addon::free_page_locked, nullptr, buffer);
   if (status == napi_ok) {
     free_nothing_from_exit_on(env);
-  } else {
-    cuda::free_page_locked(memory);
+  } else if (status == napi_no_external_buffers_allowed) {
+    cuda::free_page_locked(memory);  // which after any other failure Node does
   }
   return status;
 }

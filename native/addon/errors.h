@@ -39,7 +39,7 @@ inline Refused out_of_memory(napi_env env) {
 }
 
 inline Refused disposed(napi_env env, const char* text) {
-  napi_throw_error(env, "ERR_DISPOSED", text);
+  napi_throw_type_error(env, "ERR_DISPOSED", text);
   return {};
 }
 

@@ -366,7 +366,7 @@ class WarpTree {
   }
 
  private:
-  static constexpr int kLevels = 3;  // 32,768 parts
+  static constexpr int kLevels = 4;  // a million parts less one
   PartialSum<T> kept_[kLevels];
   int count_ = 0;
 };

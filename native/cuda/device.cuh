@@ -8,9 +8,7 @@
 
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#include <cooperative_groups.h>
-#elif defined(SOFTMAX_EMULATED_CUDA)
+#if defined(__CUDACC__) || defined(SOFTMAX_EMULATED_CUDA)
 #include <cooperative_groups.h>
 #endif
 
@@ -72,15 +70,6 @@ __device__ __forceinline__ T smaller(T a, T b) {
   return a < b ? a : b;
 }
 
-// The same number, of which the compiler does not know that it is: what follows is computed from it again, not kept in
-// registers from before.
-__device__ __forceinline__ int recomputed_from(int n) {
-#if defined(__CUDA_ARCH__)
-  asm volatile("" : "+r"(n));
-#endif
-  return n;
-}
-
 // Division of non-negative integers below 2^31 by a divisor known at launch: the high half of a product with
 // 2^32 / divisor is the quotient or one less.
 struct Divisor {
@@ -103,7 +92,7 @@ struct Divisor {
   }
 };
 
-// `lanes` adjacent elements of a row that a lane loads and stores together: 16 bytes, or one element.
+// Adjacent elements of a row that a lane loads and stores together: 16 bytes of them, or one.
 template <class T>
 constexpr int kVector = 16 / sizeof(T);
 
@@ -125,9 +114,15 @@ cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, int threads, i
   if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
   constexpr int64_t without_opt_in = 48 * 1024;
   if (shared_bytes > without_opt_in) {
-    const cudaError_t error =
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(shared_bytes));
+    // The limit belongs to the kernel, for all threads of the process: it is always set to the most there is, as another
+    // thread may be about to launch the same kernel with more.
+    int device = 0, most = 0;
+    cudaError_t error = cudaGetDevice(&device);
+    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    if (error == cudaSuccess) {
+      error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   most);
+    }
     if (error != cudaSuccess) return error;
   }
   if (cluster > 8) {

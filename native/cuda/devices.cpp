@@ -47,6 +47,7 @@ Device* describe_device(int index) {
   device->has_pools = pools != 0;
   device->compute_capability = properties.major * 10 + properties.minor;
   device->properties.compute_capability = device->compute_capability;
+  device->properties.largest_cluster = 1;  // until it is known which code runs
   device->properties.multiprocessors = properties.multiProcessorCount;
   device->properties.shared_per_block = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
   device->properties.shared_per_multiprocessor = static_cast<int64_t>(properties.sharedMemPerMultiprocessor);
@@ -109,6 +110,7 @@ Error Device::start() {
   int compiled_for = 0;
   RETURN_ERROR(error_of(compiled_capability(&compiled_for), "loading the kernels"));
   properties.compute_capability = compiled_for < compute_capability ? compiled_for : compute_capability;
+  properties.largest_cluster = largest_cluster(compute_capability, compiled_for);
   if (has_pools) {
     cudaMemPoolProps pool_properties{};
     pool_properties.allocType = cudaMemAllocationTypePinned;
@@ -132,7 +134,9 @@ Error Device::failed(cudaError_t status, std::string action) {
   // A dead context answers every call with its error, a living one tells whether the stream is busy.
   const cudaError_t now = cudaStreamQuery(nullptr);
   if (now != cudaSuccess) cudaGetLastError();
-  if (now != cudaSuccess && now != cudaErrorNotReady) {
+  // While others in the process capture a graph it says that it may not be asked.
+  const bool is_captured = now >= cudaErrorStreamCaptureUnsupported && now <= cudaErrorStreamCaptureWrongThread;
+  if (now != cudaSuccess && now != cudaErrorNotReady && !is_captured) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!is_broken_) first_error_ = error;
     is_broken_ = true;

@@ -80,7 +80,8 @@ class Pipeline {
       for (cudaStream_t stream : {upload_, compute_, download_}) {
         if (stream != nullptr && cudaStreamSynchronize(stream) != cudaSuccess) cudaGetLastError();
       }
-      session_.uploads.discard();
+      // The pieces of the uploads are left as they are: those of this call are done, and those of tensors, which a call
+      // before may have left in the stream of the session, are not.
       session_.downloads.discard();
     }
     release(device_, memory_, compute_);

@@ -139,16 +139,19 @@ __global__ void __launch_bounds__(256, 1)
   PartialSum<T>* const sums = reinterpret_cast<PartialSum<T>*>(shared_memory() + warps_of_block() * kChunk * sizeof(T));
   const int t = lane_of_thread();
 
-  // Each warp looks through the whole row for the probability above one half: there is one at most.
-  int64_t peak = -1;
-  for (int64_t first = 0; first < k; first += kWarpLanes) {
-    const int64_t i = first + t;
-    const T p = i < k ? probabilities[i] : T(0);
-    if (i < k && first / kWarpLanes % warps_of_block() == warp_of_thread()) diagonal[i] = jacobian_diagonal(p);
-    const unsigned found = __ballot_sync(kAllLanes, p > T(0.5));
-    if (found != 0) peak = first + __ffs(static_cast<int>(found)) - 1;
+  // There is one probability above one half at most.
+  int64_t* const found = reinterpret_cast<int64_t*>(sums);
+  if (threadIdx.x == 0) *found = -1;
+  __syncthreads();
+  for (int64_t i = threadIdx.x; i < k; i += blockDim.x) {
+    const T p = probabilities[i];
+    diagonal[i] = jacobian_diagonal(p);
+    if (p > T(0.5)) *found = i;
   }
+  __syncthreads();
+  const int64_t peak = *found;
   if (peak < 0) return;
+  __syncthreads();  // all have read it before sums take its place
 
   const auto total_of = [&](T shift, bool without_peak) {
     sum_slots(
@@ -221,18 +224,21 @@ static bool starts_at_vector(const T* p) {
   return reinterpret_cast<uintptr_t>(p) % 16 == 0;
 }
 
-// Rows whose Jacobian is made in one launch, and their tiles: a multiple of as many as make 128 bytes of one column, so that every
-// tile's entries start a line of 128 bytes, and a few spans of entries for each thread.
+// Rows whose Jacobian is made in one launch.
 constexpr int64_t kTileJacobianColumns = 128;
 
+// Tiles whose entries start a line of 128 bytes, with a few spans of entries for each thread; of fewer rows where there
+// would not be two tiles for every multiprocessor.
 template <class T>
 static Plan tile_jacobian_plan(int64_t rows, int64_t k, const DeviceProperties& device) {
   Plan plan = policy::tile({rows, k, 1}, sizeof(T), device);
-  constexpr int64_t lines = 128 / sizeof(T);
   const int64_t entry_bytes = k * k * static_cast<int64_t>(sizeof(T));
+  int64_t lines = 1;
+  while (lines * entry_bytes % 128 != 0) lines *= 2;
   constexpr int64_t block_bytes = 64 * 1024;
-  const int64_t wanted = policy::most(lines, policy::least(plan.tile_outer, block_bytes / entry_bytes) / lines * lines);
-  plan.tile_outer = plan.rows_per_block = policy::least(wanted, rows);
+  int64_t wanted = policy::most(lines, policy::least(plan.tile_outer, block_bytes / entry_bytes) / lines * lines);
+  wanted = policy::least(wanted, policy::ceil_div(rows, 2 * device.multiprocessors));
+  plan.tile_outer = plan.rows_per_block = wanted;
   plan.shared_bytes = 2 * plan.tile_outer * plan.stride * static_cast<int64_t>(sizeof(T));
   plan.blocks = policy::ceil_div(rows, plan.tile_outer);
   return plan;
@@ -284,8 +290,9 @@ cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DevicePr
                      cudaStream_t stream) {
   if (k <= kTileJacobianColumns) {
     const Plan plan = tile_jacobian_plan<T>(rows, k, device);
+    const bool in_vectors = starts_at_vector(out) && plan.tile_outer * k * k % kVector<T> == 0;
     return launch(tile_jacobian<T>, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, 1, stream, x, out,
-                  starts_at_vector(out), Tiling({rows, k, 1}, plan), Divisor(k), plan.lanes_per_row);
+                  in_vectors, Tiling({rows, k, 1}, plan), Divisor(k), plan.lanes_per_row);
   }
   unsigned char* const memory = static_cast<unsigned char*>(workspace);
   const int64_t array_bytes = aligned(rows * k * static_cast<int64_t>(sizeof(T)));

@@ -17,7 +17,7 @@
 
 namespace softmax_native::cuda {
 
-// The columns that are summed under one reference (numerics/format.h; softmax.cu checks that it is the same number).
+// The columns that are summed under one reference (numerics/format.h; device.cuh checks that it is the same number).
 constexpr int kChunkColumns = 1024;
 
 // An (outer, k, inner) array: element j of row (o, i) lies at (o * k + j) * inner + i.
@@ -28,7 +28,8 @@ struct Layout {
 };
 
 struct DeviceProperties {
-  int compute_capability;  // 90 for 9.0
+  int compute_capability;  // 90 for 9.0: of the code that runs, which may be older than the device
+  int largest_cluster;     // blocks, 1 where there are no clusters
   int multiprocessors;
   int64_t shared_per_block;           // the most a block may have, in bytes
   int64_t shared_per_multiprocessor;  // in bytes
@@ -59,6 +60,13 @@ struct Plan {
   int64_t blocks;           // of the grid
   int64_t shared_bytes;     // of a block
 };
+
+// Blocks of a cluster: 8 is what every device of 9.0 and later allows; 16 needs an opt-in, which 9.0 and 10.0 have. Code
+// of earlier generations, and its PTX on a later device, has none.
+constexpr int largest_cluster(int device_capability, int code_capability) {
+  if (device_capability < 90 || code_capability < 90) return 1;
+  return device_capability == 90 || device_capability == 100 ? 16 : 8;
+}
 
 namespace policy {
 
@@ -107,12 +115,6 @@ constexpr int64_t kMostSlots = 1024;  // what the tree over them can take (tree_
 constexpr int64_t kSlices = 256;
 
 constexpr int64_t kSlotScalars = 4;  // a sum and a maximum
-
-// Blocks of a cluster: 8 is what every device with clusters allows; 16 needs an opt-in, which 9.0 and 10.0 have.
-constexpr int max_cluster(int compute_capability) {
-  if (compute_capability < 90) return 1;
-  return compute_capability < 110 ? 16 : 8;
-}
 
 // Registers limit a multiprocessor to about this many warps (bench/results/kernel-resources.json).
 constexpr int warps_per_multiprocessor(const Plan& plan) {
@@ -339,7 +341,7 @@ inline Plan softmax_plan(Layout layout, int64_t element_size, const DeviceProper
   if (k <= kChunkColumns) return warp(rows, k);
 
   const int64_t chunks = ceil_div(k, kChunkColumns);
-  const int most_blocks = max_cluster(device.compute_capability);
+  const int most_blocks = device.largest_cluster;
   const int blocks = static_cast<int>(least(most_blocks, power_of_two_from(ceil_div(chunks, kBlockChunks))));
   Plan whole{};
   if (element_size == 4 && chunks <= kBlockChunks * blocks) {

@@ -99,7 +99,7 @@ describe('SOFTMAX_NATIVE_LIBRARY', () => {
     const file = path.resolve('no/such.node');
     expect(error).toMatchObject({ code: 'ERR_NATIVE_LIBRARY' });
     expect(error!.message.split('\n')[1]).toBe(`SOFTMAX_NATIVE_LIBRARY names the file ${file}.`);
-    expect(error!.message).toContain('cannot open shared object file');
+    expect(error!.message).toContain('Cannot find module');
     expect(info).toMatchObject({ backend: 'none', reason: error!.message });
   });
 });
@@ -175,11 +175,11 @@ describe('a native library that cannot be loaded', () => {
   it('because the OpenMP runtime is missing is explained with how to install it', () => {
     const { error } = reportOfPackage((folder) => {
       const loader = path.join(folder, 'node_modules', 'node-gyp-build', 'index.js');
-      const text = 'libgomp.so.1: cannot open shared object file: No such file or directory';
+      const text = 'libgomp.so.1: Cannot find module: No such file or directory';
       writeFileSync(loader, `module.exports = () => { throw new Error('${text}'); };`);
     });
     expect(error).toMatchObject({ code: 'ERR_NATIVE_LIBRARY' });
-    expect(error!.message).toContain('libgomp.so.1: cannot open shared object file');
+    expect(error!.message).toContain('libgomp.so.1: Cannot find module');
     expect(error!.message).toContain('- Install the OpenMP runtime: apt-get install libgomp1');
   });
 });

@@ -233,10 +233,13 @@ int main(int argc, char** argv) {
   check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
   int compiled_for = 0;
   check(cuda::compiled_capability(&compiled_for), "compiled_capability");
-  const DeviceProperties device = {std::min(properties.major * 10 + properties.minor, compiled_for),
+  const int capability = properties.major * 10 + properties.minor;
+  const DeviceProperties device = {std::min(capability, compiled_for),
+                                   cuda::largest_cluster(capability, compiled_for),
                                    properties.multiProcessorCount,
                                    static_cast<int64_t>(properties.sharedMemPerBlockOptin),
-                                   static_cast<int64_t>(properties.sharedMemPerMultiprocessor), properties.l2CacheSize};
+                                   static_cast<int64_t>(properties.sharedMemPerMultiprocessor),
+                                   properties.l2CacheSize};
   run_all<float>(device, quick);
   run_all<double>(device, quick);
   std::printf("%s, compute capability %d.%d: %d comparisons, %d failed\n", properties.name, properties.major,

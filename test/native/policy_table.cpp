@@ -65,9 +65,13 @@ int main() {
   std::printf("[");
   for (const char* name : {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"}) {
     const emulated::Preset& preset = *emulated::find_preset(name);
-    const DeviceProperties device = {
-        preset.major * 10 + preset.minor, preset.multiprocessors, static_cast<int64_t>(preset.shared_per_block),
-        static_cast<int64_t>(preset.shared_per_multiprocessor), static_cast<int64_t>(preset.l2_bytes)};
+    const int capability = preset.major * 10 + preset.minor;
+    const DeviceProperties device = {capability,
+                                     largest_cluster(capability, capability),
+                                     preset.multiprocessors,
+                                     static_cast<int64_t>(preset.shared_per_block),
+                                     static_cast<int64_t>(preset.shared_per_multiprocessor),
+                                     static_cast<int64_t>(preset.l2_bytes)};
     for (const int64_t element_size : {4, 8}) {
       for (const int64_t rows : {0, 4}) {
         std::printf(first ? "" : ",\n");
