@@ -131,7 +131,7 @@ export interface AutoInfo {
   costs: AutoCosts;
   /** What it would choose now for some float32 arrays of the host, on as many threads as by default. */
   choices: AutoChoice[];
-  /** What a GPU that it had chosen reported: it chooses the CPU ever since. */
+  /** What a GPU that it had chosen reported, and it chooses the CPU ever since; or why the costs could not be measured. */
   failure?: string;
 }
 
@@ -156,7 +156,7 @@ const typical: [Operation, number, number][] = [
 
 export function autoInfo(gpu: number, threads: number): AutoInfo {
   const started = isStarted(gpu);
-  const costs = costsOf(gpu);
+  const [costs, unmeasured] = costsForInfo(gpu);
   const given = Object.keys(givenCosts).length > 0;
   const choices = typical.flatMap(([operation, rows, k]) =>
     [false, true].map((pinned): AutoChoice => {
@@ -177,6 +177,17 @@ export function autoInfo(gpu: number, threads: number): AutoInfo {
       return { operation, shape: [rows, k], pinned, ...choice, device };
     }),
   );
-  const source = given ? 'given' : started ? 'measured' : 'assumed';
-  return { started, source, costs, choices, ...(failure && { failure: failure.message }) };
+  const source = given ? 'given' : started && unmeasured === undefined ? 'measured' : 'assumed';
+  const reported = failure ?? unmeasured;
+  return { started, source, costs, choices, ...(reported && { failure: reported.message }) };
+}
+
+/** The costs, or those assumed with what kept them from being measured, as full memory: nobody has asked for a call. */
+function costsForInfo(gpu: number): [AutoCosts, CudaError?] {
+  try {
+    return [costsOf(gpu)];
+  } catch (error) {
+    if (!(error instanceof CudaError)) throw error;
+    return [{ ...assumedCosts, ...givenCosts }, error];
+  }
 }

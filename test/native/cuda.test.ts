@@ -81,9 +81,9 @@ const instances = [
 ];
 
 describe('the kernels on a GPU', () => {
-  it('give the bits of the CPU', ({ skip }) => {
+  it('give the bits of the CPU in every regime', ({ skip }) => {
     skip(!existsSync(program('cuda_bits')), 'built without nvcc');
-    const { status, stdout } = spawnSync(program('cuda_bits'), ['quick'], { encoding: 'utf8' });
+    const { status, stdout } = spawnSync(program('cuda_bits'), ['quick', 'lesser'], { encoding: 'utf8' });
     skip(/cudaError(InsufficientDriver|NoDevice)/.test(stdout), `no CUDA device: ${stdout.trim()}`);
     expect(stdout).toMatch(/comparisons, 0 failed/);
     expect(status).toBe(0);
