@@ -58,3 +58,17 @@ it.each(seeds)('tensors, downloaded while they are written and disposed of, with
   await device.synchronize();
   expect(emulator.live().device.count).toBe(0);
 });
+
+it.each(seeds)('an upload on its way, while another call fails, with seed %i', async (seed) => {
+  const { cudaDevice, softmax } = await libraryOn({ seed });
+  const device = cudaDevice();
+  const ones = new Float32Array(1000).fill(1);
+  const busy = device.tensor(new Float32Array(100_000).fill(3), { shape: [100, 1000] });
+  for (let i = 0; i < 5; i++) softmax(busy, { out: busy });
+  const tensor = device.tensor(ones);
+  // The call fails before it has moved anything; what it leaves behind must not be the piece that the upload reads.
+  emulator.inject({ call: 'cudaHostAlloc', nth: 1, error: 2 });
+  expect(() => softmax(new Float32Array(1000), { device: 'cuda' })).toThrow('cudaErrorMemoryAllocation');
+  for (let i = 0; i < 4; i++) device.tensor(new Float32Array(1000).fill(2));
+  expect(tensor.dataSync()).toEqual(ones);
+});
