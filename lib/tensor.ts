@@ -205,8 +205,9 @@ export class DeviceTensor<D extends Dtype = FloatDtype> {
   }
 
   /**
-   * Frees the memory, once the calls made before have been carried out. It does not wait for them. Memory of other code
-   * is left as it is. Again, it does nothing.
+   * Frees the memory, once the calls made before have been carried out. It does not wait for them. Other tensors may
+   * take it at once; what none has taken within half a second or so other processes may, but for 32 MB that stay with
+   * this one. Memory of other code is left as it is. Again, it does nothing.
    */
   dispose(): void {
     const memory = this.#memory;

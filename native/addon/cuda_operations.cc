@@ -404,6 +404,18 @@ napi_value forget_devices(napi_env env, napi_callback_info) {
   cuda::forget_devices(*CudaEnvironment::of(env));
   return nullptr;
 }
+
+// freeMemory(device): bytes
+napi_value free_memory(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  int device;
+  int64_t bytes = 0;
+  if (!read_device(env, arguments[0], &device)) return nullptr;
+  if (const cuda::Error error = cuda::free_memory(*CudaEnvironment::of(env), device, &bytes)) {
+    return cuda_failure(env, error);
+  }
+  return Napi::Number::New(env, static_cast<double>(bytes));
+}
 #endif
 
 constexpr struct {
@@ -430,6 +442,7 @@ constexpr struct {
     {"allocatePinned", allocate_pinned},
 #ifdef SOFTMAX_EMULATED_CUDA
     {"forgetDevices", forget_devices},
+    {"freeMemory", free_memory},
 #endif
 };
 

@@ -98,12 +98,11 @@ void Background::run() {
   if (cudaSetDevice(device_.index) != cudaSuccess) cudaGetLastError();  // what follows then fails and says so
   while (true) {
     Entry entry;
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      changed_.wait(lock, [&] { return !waiting_.empty() || stopping_; });
-      if (stopping_) return;
-      entry = waiting_.front();
-      waiting_.pop_front();
+    const bool found = next(&entry);
+    if (stopping_) return;
+    if (!found) {
+      give_back();
+      continue;
     }
     Error error = perform(entry);
     if (cudaEventDestroy(entry.after) != cudaSuccess) cudaGetLastError();
@@ -116,6 +115,51 @@ void Background::run() {
     changed_.notify_all();
     entry.job->done(entry.job);
   }
+}
+
+bool Background::next(Entry* entry) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (!stopping_ && Clock::now() < look_) {
+    if (!waiting_.empty()) {
+      *entry = waiting_.front();
+      waiting_.pop_front();
+      return true;
+    }
+    if (look_ == Clock::time_point::max()) {
+      changed_.wait(lock);
+    } else {
+      changed_.wait_until(lock, look_);
+    }
+  }
+  return false;
+}
+
+void Background::give_back_after(cudaStream_t stream) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    released_in_.insert(stream);
+    if (look_ != Clock::time_point::max()) return;
+    look_ = Clock::now() + kGiveBackPeriod;
+  }
+  changed_.notify_all();
+}
+
+void Background::give_back() {
+  std::set<cudaStream_t> streams;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    streams.swap(released_in_);
+    look_ = Clock::time_point::max();
+  }
+  bool busy = false;
+  for (cudaStream_t stream : streams) {
+    // An error is left to whoever waits for the stream's work.
+    const cudaError_t status = cudaStreamQuery(stream);
+    if (status != cudaSuccess) cudaGetLastError();
+    busy = busy || status == cudaErrorNotReady;
+  }
+  if (!busy && !device_.give_back()) return;
+  for (cudaStream_t stream : streams) give_back_after(stream);
 }
 
 Error Background::perform(const Entry& entry) {

@@ -151,6 +151,8 @@ void free_page_locked(void* memory);
 #ifdef SOFTMAX_EMULATED_CUDA
 // For tests that go on with other devices: ends what the environment has, and looks for devices anew.
 void forget_devices(Environment& environment);
+// The bytes of a device's memory that others could have.
+Error free_memory(Environment& environment, int device, int64_t* bytes);
 #endif
 
 }  // namespace softmax_native::cuda

@@ -1,5 +1,8 @@
 #include "devices.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "launch.h"
 
 namespace softmax_native::cuda {
@@ -14,9 +17,10 @@ constexpr auto kMinimumDriver = "r525";
 #error "softmax-native needs CUDA 12 or later"
 #endif
 
-// The share of a device's memory that the pool keeps after use instead of giving it back to the driver, which costs up
-// to milliseconds. What is kept is given back when an allocation fails; other libraries in the process have the rest.
-constexpr int64_t kKeptShare = 8;
+// What the pool keeps of unused memory for good: the three batches of a call on host arrays and a workspace. To give
+// memory back to the driver and to get it again may cost milliseconds, more than a kernel takes, so the pool holds more
+// than this for a while (kGiveBackPeriod); but other processes and other libraries need the GPU's memory as well.
+constexpr int64_t kKept = int64_t{32} << 20;
 
 // As a part of a sentence.
 std::string description_of(const Error& error) {
@@ -116,7 +120,9 @@ Error Device::start() {
     pool_properties.allocType = cudaMemAllocationTypePinned;
     pool_properties.location.type = cudaMemLocationTypeDevice;
     pool_properties.location.id = index;
-    auto kept = static_cast<uint64_t>(memory / kKeptShare);
+    // It would give back everything above its threshold whenever somebody waits for a stream: in the midst of a loop that
+    // looks at every result. give_back() does it instead.
+    auto kept = std::numeric_limits<uint64_t>::max();
     if (pool_ == nullptr) {
       RETURN_ERROR(error_of(cudaMemPoolCreate(&pool_, &pool_properties), "making a pool of device memory"));
     }
@@ -153,6 +159,34 @@ void Device::destroy_pool() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (pool_ != nullptr) cudaMemPoolDestroy(pool_);
   pool_ = nullptr;
+}
+
+void Device::count_allocated(int64_t bytes) {
+  const std::lock_guard<std::mutex> lock(counting_);
+  in_use_ += bytes;
+  most_in_use_ = std::max(most_in_use_, in_use_);
+  held_ = std::max(held_, in_use_);
+}
+
+bool Device::count_released(int64_t bytes) {
+  const std::lock_guard<std::mutex> lock(counting_);
+  in_use_ -= bytes;
+  return pool_ != nullptr && held_ > in_use_ + kKept;
+}
+
+bool Device::give_back() {
+  const std::lock_guard<std::mutex> lock(counting_);
+  const int64_t keep = most_in_use_ + kKept;
+  most_in_use_ = in_use_;
+  if (pool_ != nullptr && cudaMemPoolTrimTo(pool_, static_cast<size_t>(keep)) != cudaSuccess) cudaGetLastError();
+  held_ = std::min(held_, keep);
+  return keep > in_use_ + kKept;
+}
+
+void Device::give_back_all() {
+  const std::lock_guard<std::mutex> lock(counting_);
+  if (pool_ != nullptr && cudaMemPoolTrimTo(pool_, 0) != cudaSuccess) cudaGetLastError();
+  held_ = most_in_use_ = in_use_;
 }
 
 std::string Device::reason() {

@@ -46,6 +46,17 @@ class Device {
 
   void destroy_pool();
 
+  // Counts what is taken from the pool and given to it, so that the pool need not be asked.
+  void count_allocated(int64_t bytes);
+  // True when there is more in the pool than it may keep: give_back() is then to be called before long.
+  bool count_released(int64_t bytes);
+
+  // Gives back to the driver what nothing has used since the last call, as far as streams have come past it. True when
+  // there may be more to give back after as long again. Needs no current device, and waits for nothing.
+  bool give_back();
+  // The same at once, of all that is not in use.
+  void give_back_all();
+
   // Guards what is measured once.
   std::mutex measuring;
   std::optional<Costs> costs;
@@ -59,6 +70,11 @@ class Device {
   std::atomic<bool> is_broken_{false};
   Error first_error_;
   cudaMemPool_t pool_ = nullptr;
+
+  std::mutex counting_;
+  int64_t in_use_ = 0;
+  int64_t most_in_use_ = 0;  // since give_back() was last called
+  int64_t held_ = 0;         // the most that the pool can hold, in use or not
 };
 
 struct Machine {

@@ -30,11 +30,13 @@ class Pipeline {
     download_ = slots_ == 1 ? compute_ : session_.lanes.download;
     slot_bytes_ = aligned(slot_bytes);
     shared_bytes_ = aligned(shared_bytes);
-    Error error = allocate(device_, shared_bytes_ + slots_ * slot_bytes_, compute_, &memory_);
+    bytes_ = shared_bytes_ + slots_ * slot_bytes_;
+    Error error = allocate(device_, bytes_, compute_, &memory_);
     if (error.code == cudaErrorMemoryAllocation && slots_ > 1) {
       // Long rows may not fit three at a time.
       slots_ = 1;
-      error = allocate(device_, shared_bytes_ + slot_bytes_, compute_, &memory_);
+      bytes_ = shared_bytes_ + slot_bytes_;
+      error = allocate(device_, bytes_, compute_, &memory_);
     }
     if (error) return error;
     return order(session_.lanes.allocated, compute_, upload_);
@@ -84,7 +86,7 @@ class Pipeline {
       // before may have left in the stream of the session, are not.
       session_.downloads.discard();
     }
-    release(device_, memory_, compute_);
+    if (release(device_, memory_, bytes_, compute_)) session_.give_back_after(compute_);
     return error;
   }
 
@@ -110,6 +112,7 @@ class Pipeline {
   cudaStream_t compute_ = nullptr;
   cudaStream_t download_ = nullptr;
   void* memory_ = nullptr;
+  int64_t bytes_ = 0;  // of all of it
   int64_t slot_bytes_ = 0;
   int64_t shared_bytes_ = 0;
 };

@@ -36,20 +36,24 @@ Error allocate(Device& device, int64_t bytes, cudaStream_t stream, void** memory
     cudaGetLastError();
     // Memory that was freed in a stream can be given back once the stream has come that far.
     if (cudaDeviceSynchronize() != cudaSuccess) cudaGetLastError();
-    if (device.pool() != nullptr && cudaMemPoolTrimTo(device.pool(), 0) != cudaSuccess) cudaGetLastError();
+    device.give_back_all();
     status = allocate_once(device, bytes, stream, memory);
   }
-  if (status == cudaSuccess) return {};
+  if (status == cudaSuccess) {
+    device.count_allocated(bytes);
+    return {};
+  }
   *memory = nullptr;
   return device.failed(status, "allocating " + std::to_string(bytes) + " bytes of device memory");
 }
 
-void release(Device& device, void* memory, cudaStream_t stream) {
-  if (memory == nullptr) return;
+bool release(Device& device, void* memory, int64_t bytes, cudaStream_t stream) {
+  if (memory == nullptr) return false;
   // Without a pool the call waits for all work on the device, so that the order of streams does not matter.
   const cudaError_t status = device.pool() == nullptr ? cudaFree(memory) : cudaFreeAsync(memory, stream);
   // Whatever the stream did before and that fails now is found by the next call that can tell of it.
   if (status != cudaSuccess) cudaGetLastError();
+  return device.count_released(bytes);
 }
 
 Error allocate_page_locked(Environment& environment, int64_t bytes, void** memory) {

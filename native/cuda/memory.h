@@ -6,27 +6,32 @@
 namespace softmax_native::cuda {
 
 // From the device's pool, on the thread's current device, aligned to 256 bytes at least: work that comes later in the
-// stream may use it. Null for 0 bytes. What the pool kept of freed memory is given back before an allocation fails.
+// stream may use it. Null for 0 bytes. What the pool holds of freed memory is given back before an allocation fails.
 Error allocate(Device& device, int64_t bytes, cudaStream_t stream, void** memory);
 
-// The memory is free again once the stream has come this far.
-void release(Device& device, void* memory, cudaStream_t stream);
+// The memory is free again once the stream has come this far. True when the pool then holds more than it may keep:
+// Session::give_back_after() is to be told of the stream.
+bool release(Device& device, void* memory, int64_t bytes, cudaStream_t stream);
 
 // Device memory of one scope.
 class ScopedMemory {
  public:
   ScopedMemory(Device& device, cudaStream_t stream) : device_(device), stream_(stream) {}
-  ~ScopedMemory() { release(device_, memory_, stream_); }
+  ~ScopedMemory() { release(device_, memory_, bytes_, stream_); }
   ScopedMemory(const ScopedMemory&) = delete;
   ScopedMemory& operator=(const ScopedMemory&) = delete;
 
-  Error allocate(int64_t bytes) { return cuda::allocate(device_, bytes, stream_, &memory_); }
+  Error allocate(int64_t bytes) {
+    bytes_ = bytes;
+    return cuda::allocate(device_, bytes, stream_, &memory_);
+  }
   unsigned char* data() const { return static_cast<unsigned char*>(memory_); }
 
  private:
   Device& device_;
   cudaStream_t stream_;
   void* memory_ = nullptr;
+  int64_t bytes_ = 0;
 };
 
 // Calls launch(workspace) with `bytes` of memory for the work that it enqueues on the stream.

@@ -82,6 +82,11 @@ Session::~Session() {
   downloads.close();
 }
 
+void Session::give_back_after(cudaStream_t of) {
+  // Without the thread the memory stays in the pool, until somebody needs it or the session ends.
+  if (!open_background()) background->give_back_after(of);
+}
+
 void Session::await_downloads(const void* memory, int64_t bytes) {
   const auto* first = static_cast<const unsigned char*>(memory);
   for (const Job* job : jobs) {
@@ -125,10 +130,17 @@ void Environment::close_sessions() {
     session->background.reset();
     if (cudaSetDevice(session->device.index) != cudaSuccess) cudaGetLastError();
     for (Tensor* tensor : tensors) {
-      if (tensor->session == session.get() && tensor->owned) release(session->device, tensor->pointer, session->stream);
+      if (tensor->session != session.get() || !tensor->owned) continue;
+      release(session->device, tensor->pointer, tensor->bytes, session->stream);
     }
   }
   abandon_handles();
+  for (auto& session : sessions_) {
+    if (session == nullptr) continue;
+    Device& device = session->device;
+    session.reset();  // which waits for its streams
+    device.give_back_all();
+  }
   sessions_.clear();
 }
 
@@ -173,6 +185,15 @@ Error start(Environment& environment, int device) {
 void forget_devices(Environment& environment) {
   environment.close_sessions();
   forget_machine();
+}
+
+Error free_memory(Environment& environment, int device, int64_t* bytes) {
+  Session* session = nullptr;
+  RETURN_ERROR(environment.enter(device, &session));
+  size_t free_bytes = 0, all = 0;
+  RETURN_ERROR(session->device.check(cudaMemGetInfo(&free_bytes, &all), "asking for the device's memory"));
+  *bytes = static_cast<int64_t>(free_bytes);
+  return {};
 }
 #endif
 

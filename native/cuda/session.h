@@ -42,6 +42,9 @@ struct Session {
   Error open_lanes();
   Error open_background();
 
+  // Gives memory that was released in the stream back to the driver, unless it is used again before long.
+  void give_back_after(cudaStream_t stream);
+
   // Waits for downloads under way of memory that is about to be written: they are of its state before.
   void await_downloads(const void* memory, int64_t bytes);
 

@@ -33,7 +33,8 @@ void release_memory(Tensor& tensor) {
   Device& device = tensor.session->device;
   // Also on a broken device: whatever the runtime still does about it, nobody else will ask it to.
   if (cudaSetDevice(device.index) != cudaSuccess) cudaGetLastError();
-  release(device, tensor.pointer, tensor.session->stream);
+  Session& session = *tensor.session;
+  if (release(device, tensor.pointer, tensor.bytes, session.stream)) session.give_back_after(session.stream);
   tensor.pointer = nullptr;
 }
 

@@ -39,11 +39,16 @@ export interface Emulator {
 
 const loaded = native() as unknown as {
   emulator: Emulator;
-  cuda: NativeCuda & { forgetDevices(): void };
+  cuda: NativeCuda & { forgetDevices(): void; freeMemory(device: number): number };
 };
 export const { emulator } = loaded;
 
 const architecture = process.env['SOFTMAX_EMULATED_DEVICE'] ?? 'sm_90';
+
+/** The bytes of a GPU's memory that another process could have: neither used nor held for use again. */
+export function freeMemory(device = 0): number {
+  return loaded.cuda.freeMemory(device);
+}
 
 /** Ends what the library has on the GPUs, as the end of a thread does, and lets it look for devices anew. */
 export function forgetDevices(): void {
