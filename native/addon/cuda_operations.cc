@@ -416,6 +416,17 @@ napi_value free_memory(napi_env env, napi_callback_info info) {
   }
   return Napi::Number::New(env, static_cast<double>(bytes));
 }
+
+// currentDevice(): number
+napi_value current_device(napi_env env, napi_callback_info) { return Napi::Number::New(env, cuda::current_device()); }
+
+// setCurrentDevice(device)
+napi_value set_current_device(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  int device;
+  if (read_device(env, arguments[0], &device)) cuda::set_current_device(device);
+  return nullptr;
+}
 #endif
 
 constexpr struct {
@@ -443,6 +454,8 @@ constexpr struct {
 #ifdef SOFTMAX_EMULATED_CUDA
     {"forgetDevices", forget_devices},
     {"freeMemory", free_memory},
+    {"currentDevice", current_device},
+    {"setCurrentDevice", set_current_device},
 #endif
 };
 

@@ -75,6 +75,7 @@ Error measure_all(Session& session, Costs* costs) {
 }  // namespace
 
 Error costs(Environment& environment, int index, Costs* costs) {
+  const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(environment.enter(index, &session));
   Device& device = session->device;

@@ -153,6 +153,9 @@ void free_page_locked(void* memory);
 void forget_devices(Environment& environment);
 // The bytes of a device's memory that others could have.
 Error free_memory(Environment& environment, int device, int64_t* bytes);
+// The thread's current device, which other code in the process may have chosen.
+int current_device();
+void set_current_device(int device);
 #endif
 
 }  // namespace softmax_native::cuda

@@ -74,6 +74,33 @@ Machine* look_for_devices() {
   return found;
 }
 
+#ifndef SOFTMAX_EMULATED_CUDA
+// The driver's functions for the thread's current context (CUresult and CUcontext are an int and a pointer to it). They
+// are asked of the runtime, as this library is to load where there is no driver; null there.
+struct Driver {
+  int (*get_current)(void** context);
+  int (*set_current)(void* context);
+};
+
+void* driver_function(const char* name) {
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult result;
+#if CUDART_VERSION >= 12050
+  const cudaError_t status = cudaGetDriverEntryPointByVersion(name, &function, 12000, cudaEnableDefault, &result);
+#else
+  const cudaError_t status = cudaGetDriverEntryPoint(name, &function, cudaEnableDefault, &result);
+#endif
+  if (status != cudaSuccess) cudaGetLastError();
+  return status == cudaSuccess && result == cudaDriverEntryPointSuccess ? function : nullptr;
+}
+
+const Driver& driver() {
+  static const Driver functions{reinterpret_cast<int (*)(void**)>(driver_function("cuCtxGetCurrent")),
+                                reinterpret_cast<int (*)(void*)>(driver_function("cuCtxSetCurrent"))};
+  return functions;
+}
+#endif
+
 std::mutex looking;
 std::atomic<Machine*> found_machine{nullptr};
 
@@ -205,6 +232,40 @@ Info info() {
   }
   return info;
 }
+
+#ifdef SOFTMAX_EMULATED_CUDA
+
+CallersDevice::CallersDevice() : known_(cudaGetDevice(&current_) == cudaSuccess) {
+  if (!known_) cudaGetLastError();
+}
+
+CallersDevice::~CallersDevice() {
+  if (known_ && cudaSetDevice(current_) != cudaSuccess) cudaGetLastError();
+}
+
+#else
+
+CallersDevice::CallersDevice()
+    : known_(driver().get_current != nullptr && driver().set_current != nullptr &&
+             driver().get_current(&current_) == 0) {}
+
+CallersDevice::~CallersDevice() {
+  if (known_) driver().set_current(current_);
+}
+
+#endif
+
+#ifdef SOFTMAX_EMULATED_CUDA
+int current_device() {
+  int device = -1;
+  if (cudaGetDevice(&device) != cudaSuccess) cudaGetLastError();
+  return device;
+}
+
+void set_current_device(int device) {
+  if (cudaSetDevice(device) != cudaSuccess) cudaGetLastError();
+}
+#endif
 
 void forget_machine() {
   const std::lock_guard<std::mutex> lock(looking);

@@ -89,6 +89,25 @@ Machine& machine();
 
 Error find_device(int index, Device** device);
 
+// While it lives the thread may make other devices its current one; its end makes current again what was so before. The
+// addon's threads belong to the program, in which other code may use CUDA as well. What is kept is the driver's context:
+// to give back a device that has none would make one, and other copies of the runtime know of contexts only.
+class CallersDevice {
+ public:
+  CallersDevice();
+  ~CallersDevice();
+  CallersDevice(const CallersDevice&) = delete;
+  CallersDevice& operator=(const CallersDevice&) = delete;
+
+ private:
+#ifdef SOFTMAX_EMULATED_CUDA
+  int current_ = 0;  // the emulated machine has no driver below its runtime
+#else
+  void* current_ = nullptr;
+#endif
+  bool known_;
+};
+
 // For tests, which go on with other devices. The devices known so far stay valid, without their pools.
 void forget_machine();
 

@@ -151,6 +151,7 @@ struct HostArray {
 
 template <class T>
 Error softmax(Environment& environment, int device, const T* x, T* out, Layout layout) {
+  const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(environment.enter(device, &session));
   const DeviceProperties& properties = session->device.properties;
@@ -180,6 +181,7 @@ Error softmax(Environment& environment, int device, const T* x, T* out, Layout l
 
 template <class T>
 Error row_max(Environment& environment, int device, const T* x, T* max, int32_t* argmax, Layout layout) {
+  const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(environment.enter(device, &session));
   const DeviceProperties& properties = session->device.properties;
@@ -220,6 +222,7 @@ Error row_max(Environment& environment, int device, const T* x, T* max, int32_t*
 // together, or else a single row's, make one batch or several.
 template <class T>
 Error softmax_jacobian(Environment& environment, int device, const T* x, T* out, int64_t rows, int64_t k) {
+  const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(environment.enter(device, &session));
   const DeviceProperties& properties = session->device.properties;

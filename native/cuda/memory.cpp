@@ -15,9 +15,13 @@ cudaError_t allocate_once(Device& device, int64_t bytes, cudaStream_t stream, vo
 }
 
 // The page-locked arrays of the process, by their first byte.
+struct PageLockedArray {
+  int64_t bytes;
+  int device;  // whose context was used for it
+};
 struct PageLocked {
   std::mutex mutex;
-  std::map<uintptr_t, int64_t> bytes;
+  std::map<uintptr_t, PageLockedArray> arrays;
 };
 PageLocked& page_locked() {
   static auto* all = new PageLocked;
@@ -57,6 +61,7 @@ bool release(Device& device, void* memory, int64_t bytes, cudaStream_t stream) {
 }
 
 Error allocate_page_locked(Environment& environment, int64_t bytes, void** memory) {
+  const CallersDevice callers;
   // Page-locked memory needs a context, whichever: every device can use it.
   Device* device = nullptr;
   RETURN_ERROR(environment.enter_any(&device));
@@ -65,26 +70,33 @@ Error allocate_page_locked(Environment& environment, int64_t bytes, void** memor
   }
   std::memset(*memory, 0, static_cast<size_t>(bytes));
   const std::lock_guard<std::mutex> lock(page_locked().mutex);
-  page_locked().bytes[reinterpret_cast<uintptr_t>(*memory)] = bytes;
+  page_locked().arrays[reinterpret_cast<uintptr_t>(*memory)] = {bytes, device->index};
   return {};
 }
 
 void free_page_locked(void* memory) {
+  int device;
   {
     const std::lock_guard<std::mutex> lock(page_locked().mutex);
-    page_locked().bytes.erase(reinterpret_cast<uintptr_t>(memory));
+    const auto array = page_locked().arrays.find(reinterpret_cast<uintptr_t>(memory));
+    device = array->second.device;
+    page_locked().arrays.erase(array);
   }
-  if (!process_ends() && cudaFreeHost(memory) != cudaSuccess) cudaGetLastError();
+  if (process_ends()) return;
+  const CallersDevice callers;
+  // On a thread without a context the runtime would make one, on whichever device.
+  if (cudaSetDevice(device) != cudaSuccess) cudaGetLastError();
+  if (cudaFreeHost(memory) != cudaSuccess) cudaGetLastError();
 }
 
 bool is_page_locked(const void* array, int64_t bytes) {
   const auto first = reinterpret_cast<uintptr_t>(array);
   const std::lock_guard<std::mutex> lock(page_locked().mutex);
-  auto after = page_locked().bytes.upper_bound(first);
-  if (after == page_locked().bytes.begin()) return false;
+  auto after = page_locked().arrays.upper_bound(first);
+  if (after == page_locked().arrays.begin()) return false;
   --after;
-  return first - after->first <= static_cast<uintptr_t>(after->second) &&
-         static_cast<uintptr_t>(bytes) <= static_cast<uintptr_t>(after->second) - (first - after->first);
+  const auto length = static_cast<uintptr_t>(after->second.bytes);
+  return first - after->first <= length && static_cast<uintptr_t>(bytes) <= length - (first - after->first);
 }
 
 void end_process() { ends = true; }

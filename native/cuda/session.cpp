@@ -124,6 +124,8 @@ Error Environment::enter_any(Device** device) {
 }
 
 void Environment::close_sessions() {
+  if (sessions_.empty()) return;
+  const CallersDevice callers;
   for (const auto& session : sessions_) {
     if (session == nullptr) continue;
     // Before the memory that its jobs read is freed.
@@ -177,6 +179,7 @@ void delete_environment(Environment* environment) { delete environment; }
 bool is_main(const Environment& environment) { return environment.is_main; }
 
 Error start(Environment& environment, int device) {
+  const CallersDevice callers;
   Session* session = nullptr;
   return environment.enter(device, &session);
 }
@@ -188,6 +191,7 @@ void forget_devices(Environment& environment) {
 }
 
 Error free_memory(Environment& environment, int device, int64_t* bytes) {
+  const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(environment.enter(device, &session));
   size_t free_bytes = 0, all = 0;

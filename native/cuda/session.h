@@ -33,7 +33,8 @@ struct Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // The first call of every entry point: the device is the thread's current one, and what the session needs is there.
+  // The first call of every entry point, but for a CallersDevice: the device is the thread's current one, and what the
+  // session needs is there.
   Error enter() {
     RETURN_ERROR(device.enter());
     return stream == nullptr ? open() : Error{};

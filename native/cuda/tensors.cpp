@@ -31,6 +31,7 @@ Error abandon(Session& session, Staging& staging, Error error) {
 void release_memory(Tensor& tensor) {
   if (!tensor.owned || tensor.session == nullptr || process_ends()) return;
   Device& device = tensor.session->device;
+  const CallersDevice callers;
   // Also on a broken device: whatever the runtime still does about it, nobody else will ask it to.
   if (cudaSetDevice(device.index) != cudaSuccess) cudaGetLastError();
   Session& session = *tensor.session;
@@ -41,6 +42,7 @@ void release_memory(Tensor& tensor) {
 }  // namespace
 
 Error allocate(Environment& environment, int device, int64_t bytes, Tensor** tensor) {
+  const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(environment.enter(device, &session));
   void* memory = nullptr;
@@ -50,6 +52,7 @@ Error allocate(Environment& environment, int device, int64_t bytes, Tensor** ten
 }
 
 Error from_pointer(Environment& environment, int device, uint64_t pointer, int64_t bytes, Tensor** tensor) {
+  const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(environment.enter(device, &session));
   auto* memory = reinterpret_cast<void*>(static_cast<uintptr_t>(pointer));
@@ -91,6 +94,7 @@ void drop(Tensor* tensor) {
 }
 
 Error upload(Tensor& tensor, const void* array, int64_t bytes) {
+  const CallersDevice callers;
   Session& session = *tensor.session;
   RETURN_ERROR(session.enter());
   session.await_downloads(tensor.pointer, bytes);
@@ -103,6 +107,7 @@ Error upload(Tensor& tensor, const void* array, int64_t bytes) {
 }
 
 Error download(Tensor& tensor, void* array, int64_t bytes) {
+  const CallersDevice callers;
   Session& session = *tensor.session;
   RETURN_ERROR(session.enter());
   const bool direct = is_page_locked(array, bytes);
@@ -115,6 +120,7 @@ Error download(Tensor& tensor, void* array, int64_t bytes) {
 
 template <class T>
 Error softmax(Tensor& x, Tensor& out, Layout layout) {
+  const CallersDevice callers;
   Session& session = *x.session;
   Device& device = session.device;
   RETURN_ERROR(session.enter());
@@ -128,6 +134,7 @@ Error softmax(Tensor& x, Tensor& out, Layout layout) {
 
 template <class T>
 Error row_max(Tensor& x, Tensor& max, Tensor* argmax, Layout layout) {
+  const CallersDevice callers;
   Session& session = *x.session;
   Device& device = session.device;
   RETURN_ERROR(session.enter());
@@ -144,6 +151,7 @@ Error row_max(Tensor& x, Tensor& max, Tensor* argmax, Layout layout) {
 
 template <class T>
 Error softmax_jacobian(Tensor& x, Tensor& out, int64_t rows, int64_t k) {
+  const CallersDevice callers;
   Session& session = *x.session;
   Device& device = session.device;
   RETURN_ERROR(session.enter());
@@ -156,6 +164,7 @@ Error softmax_jacobian(Tensor& x, Tensor& out, int64_t rows, int64_t k) {
 }
 
 Error begin(Environment& environment, int device, Job* job) {
+  const CallersDevice callers;
   job->session = nullptr;
   Session* session = nullptr;
   RETURN_ERROR(environment.enter(device, &session));

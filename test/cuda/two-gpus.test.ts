@@ -2,7 +2,15 @@
 // one with a single GPU skips this.
 import { afterAll, describe, expect, it } from 'vitest';
 import { native } from '../../lib/binding.ts';
-import { cudaDevice, deviceInfo, DeviceTensor, rowMax, softmax, softmaxJacobian } from '../../lib/index.ts';
+import {
+  allocPinned,
+  cudaDevice,
+  deviceInfo,
+  DeviceTensor,
+  rowMax,
+  softmax,
+  softmaxJacobian,
+} from '../../lib/index.ts';
 import { expectSameBits } from '../support/bits.ts';
 import { expectRefusal, wrongType } from '../unit/support.ts';
 
@@ -12,7 +20,10 @@ interface Emulator {
 }
 
 // Before anything looks for GPUs. The first import of test/cuda/support.ts would.
-const { emulator } = native() as { emulator?: Emulator };
+const { emulator, cuda: controls } = native() as unknown as {
+  emulator?: Emulator;
+  cuda: { currentDevice(): number; setCurrentDevice(device: number): void };
+};
 emulator?.configure({ devices: 2 });
 
 const { cuda } = deviceInfo();
@@ -56,6 +67,42 @@ describe.skipIf(count < 2)('with two GPUs', () => {
     }
     await Promise.all([cudaDevice(0).synchronize(), cudaDevice(1).synchronize()]);
   });
+
+  it.skipIf(emulator === undefined).each([0, 1])(
+    'the device that other code has made current, %i, stays so whatever is called',
+    async (current) => {
+      controls.setCurrentDevice(current);
+      for (const index of [0, 1]) {
+        const device = `cuda:${index}` as const;
+        const gpu = cudaDevice(index);
+        const calls: [string, () => unknown][] = [
+          ['softmax', () => softmax(x, { shape, device })],
+          ['rowMax', () => rowMax(x, { shape, device })],
+          ['softmaxJacobian', () => softmaxJacobian(x.subarray(0, 30), { shape: [3, 10], device })],
+          ['a call that is refused', () => expect(() => gpu.empty([2 ** 50])).toThrow(/MemoryAllocation/)],
+          ['synchronize', async () => gpu.synchronize()],
+          ['allocPinned', () => allocPinned('float32', 10)],
+        ];
+        for (const [name, call] of calls) {
+          const pending = call();
+          expect(controls.currentDevice(), `${name}, ${device}`).toBe(current);
+          await pending;
+          expect(controls.currentDevice(), `after ${name}, ${device}`).toBe(current);
+        }
+        const tensor = gpu.tensor(x, { shape });
+        const results = [softmax(tensor), ...Object.values(rowMax(tensor)).slice(0, 2)] as DeviceTensor[];
+        results.push(DeviceTensor.fromPointer(tensor.pointer, { shape, device }));
+        expect(controls.currentDevice(), `tensors, ${device}`).toBe(current);
+        const later = tensor.data();
+        expectSameBits(results[0]!.dataSync(), expected, device);
+        for (const each of [tensor, ...results]) each.dispose();
+        expect(controls.currentDevice(), `tensors read and freed, ${device}`).toBe(current);
+        expectSameBits(await later, x, device);
+        expect(controls.currentDevice(), `after data(), ${device}`).toBe(current);
+      }
+      controls.setCurrentDevice(0);
+    },
+  );
 
   it('tensors of both do not mix', () => {
     const [a, b] = [0, 1].map((index) => cudaDevice(index).tensor(x, { shape }));

@@ -248,7 +248,7 @@ describe.each(byName(operations))('%s', (_name, operation) => {
 describe('allocPinned', () => {
   it('when each of its calls fails once', () => {
     findDevicesAnew();
-    const before = emulator.live();
+    let before = emulator.live();
     let failures = 0;
     for (let nth = 1; ; nth++) {
       emulator.inject({ call: '*', nth, error: errors.cudaErrorMemoryAllocation });
@@ -256,9 +256,15 @@ describe('allocPinned', () => {
       const ended = emulator.pending() > 0;
       clear();
       if (ended) break;
-      failures++;
-      expectCudaError(library, outcome!, 'cudaErrorMemoryAllocation');
       findDevicesAnew();
+      if (outcome === undefined) {
+        // What is only asked in order to leave things as they were is no reason to refuse.
+        expect(kept.at(-1)).toEqual(new Float64Array(10));
+        before = { ...before, pinned: emulator.live().pinned };
+        continue;
+      }
+      failures++;
+      expectCudaError(library, outcome, 'cudaErrorMemoryAllocation');
       expect(emulator.live(), `after call ${nth} has failed`).toEqual(before);
     }
     expect(failures).toBeGreaterThan(1);
