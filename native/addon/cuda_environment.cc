@@ -23,11 +23,6 @@ void drop_tensor(napi_env env, void* data, void*) {
 
 void free_page_locked(napi_env, void* memory, void*) { cuda::free_page_locked(memory); }
 
-napi_value end_process(napi_env, napi_callback_info) {
-  cuda::end_process();
-  return nullptr;
-}
-
 napi_value string_of(napi_env env, const std::string& text) {
   napi_value value = nullptr;
   napi_create_string_utf8(env, text.data(), text.size(), &value);
@@ -75,22 +70,13 @@ void CudaEnvironment::end_before_others(napi_env env) {
   napi_add_env_cleanup_hook(env, end, this);
 }
 
-// Node calls the finalizers of buffers before any hook. So in the main thread it is the process's 'exit' event from
-// which on they free nothing on the GPU.
-void CudaEnvironment::free_nothing_from_exit_on(napi_env env) {
-  if (listens_ || !cuda::is_main(*environment_)) return;
-  listens_ = true;
-  napi_value global, process, on, arguments[2];
-  const bool listening = napi_get_global(env, &global) == napi_ok &&
-                         napi_get_named_property(env, global, "process", &process) == napi_ok &&
-                         napi_get_named_property(env, process, "on", &on) == napi_ok &&
-                         napi_create_string_utf8(env, "exit", NAPI_AUTO_LENGTH, &arguments[0]) == napi_ok &&
-                         napi_create_function(env, nullptr, 0, end_process, nullptr, &arguments[1]) == napi_ok &&
-                         napi_call_function(env, process, on, 2, arguments, nullptr) == napi_ok;
-  // Where there is no such event they are freed, which only takes a moment more.
-  napi_value ignored;
-  if (!listening) napi_get_and_clear_last_exception(env, &ignored);
+#ifdef SOFTMAX_EMULATED_CUDA
+void CudaEnvironment::begin_anew() {
+  end(this);
+  cuda::delete_environment(environment_);
+  environment_ = cuda::begin_environment();
 }
+#endif
 
 napi_value CudaEnvironment::handle_of(napi_env env, cuda::Tensor* tensor) {
   napi_value handle = nullptr;
@@ -118,11 +104,7 @@ void CudaEnvironment::free(napi_env env, cuda::Tensor& tensor) {
 napi_status CudaEnvironment::page_locked_buffer(napi_env env, void* memory, int64_t bytes, napi_value* buffer) {
   const napi_status status = napi_create_external_arraybuffer(env, memory, static_cast<size_t>(bytes),
                                                               addon::free_page_locked, nullptr, buffer);
-  if (status == napi_ok) {
-    free_nothing_from_exit_on(env);
-  } else if (status == napi_no_external_buffers_allowed) {
-    cuda::free_page_locked(memory);  // which after any other failure Node does
-  }
+  if (status == napi_no_external_buffers_allowed) cuda::free_page_locked(memory);  // which else Node does
   return status;
 }
 

@@ -27,6 +27,11 @@ class CudaEnvironment {
   // enqueued so far. Null with an exception pending.
   napi_value promise(napi_env env, int device, cuda::Tensor* tensor, napi_value array, void* data, int64_t bytes);
 
+#ifdef SOFTMAX_EMULATED_CUDA
+  // For tests: the end of the environment, as far as the GPUs notice it, and the beginning of another in the same thread.
+  void begin_anew();
+#endif
+
   // An ArrayBuffer over page-locked memory, which it owns.
   napi_status page_locked_buffer(napi_env env, void* memory, int64_t bytes, napi_value* buffer);
 
@@ -38,14 +43,12 @@ class CudaEnvironment {
 
   static void end(void* self);
   void end_before_others(napi_env env);
-  void free_nothing_from_exit_on(napi_env env);
   napi_status open_completions(napi_env env);
   static void complete(napi_env env, napi_value, void* self, void* promise);
 
   cuda::Environment* environment_;
   napi_threadsafe_function completions_ = nullptr;
   std::unordered_set<Promise*> promises_;
-  bool listens_ = false;
 };
 
 // The JavaScript error of a CUDA error: code 'ERR_CUDA', cudaCode, cudaName; or that there is no CUDA in this build.

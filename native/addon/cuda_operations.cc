@@ -405,6 +405,12 @@ napi_value forget_devices(napi_env env, napi_callback_info) {
   return nullptr;
 }
 
+// beginAnew()
+napi_value begin_anew(napi_env env, napi_callback_info) {
+  CudaEnvironment::of(env).begin_anew();
+  return nullptr;
+}
+
 // freeMemory(device): bytes
 napi_value free_memory(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
@@ -453,6 +459,7 @@ constexpr struct {
     {"allocatePinned", allocate_pinned},
 #ifdef SOFTMAX_EMULATED_CUDA
     {"forgetDevices", forget_devices},
+    {"beginAnew", begin_anew},
     {"freeMemory", free_memory},
     {"currentDevice", current_device},
     {"setCurrentDevice", set_current_device},

@@ -23,8 +23,6 @@ bool take_warning() { return false; }
 Environment* begin_environment() { return new Environment; }
 void end_environment(Environment&) {}
 void delete_environment(Environment* environment) { delete environment; }
-void end_process() {}
-bool is_main(const Environment&) { return true; }
 
 Error start(Environment&, int) { return not_built(); }
 bool is_started(int) { return false; }

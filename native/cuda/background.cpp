@@ -21,7 +21,6 @@ Running& running() {
 }
 
 void end_threads() {
-  end_process();
   const std::lock_guard<std::mutex> lock(running().mutex);
   for (Background* background : running().all) background->stop();
 }

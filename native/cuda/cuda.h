@@ -69,15 +69,10 @@ struct Tensor {
 
 Environment* begin_environment();
 
-// At the end of a worker: frees everything it had on the GPUs, after waiting for work that is under way. At the end of
-// the main thread's environment the process ends: its threads are ended, and no CUDA call is made, as the runtime may be
-// gone already.
+// Frees everything it had on the GPUs, after waiting for work that is under way: others may follow, in the main thread
+// too, where a program embeds Node.js. Only when exit() has come to the end of the CUDA runtime no CUDA call is made.
 void end_environment(Environment& environment);
 void delete_environment(Environment* environment);
-
-// From here on finalizers free nothing on the GPU. Called when the process begins to end.
-void end_process();
-bool is_main(const Environment& environment);
 
 // Makes the context, the stream and the pool. Every function that takes a device does it by itself.
 Error start(Environment& environment, int device);

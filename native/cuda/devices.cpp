@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "launch.h"
+#include "memory.h"
 
 namespace softmax_native::cuda {
 namespace {
@@ -138,6 +139,7 @@ Error Device::start() {
   RETURN_ERROR(error_of(cudaSetDevice(index), "choosing the CUDA device"));
   if (started_) return {};
   RETURN_ERROR(error_of(cudaFree(nullptr), "making a CUDA context"));
+  notice_end_of_process();
   int compiled_for = 0;
   RETURN_ERROR(error_of(compiled_capability(&compiled_for), "loading the kernels"));
   properties.compute_capability = compiled_for < compute_capability ? compiled_for : compute_capability;

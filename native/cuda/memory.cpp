@@ -1,5 +1,6 @@
 #include "memory.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <map>
 
@@ -99,8 +100,11 @@ bool is_page_locked(const void* array, int64_t bytes) {
   return first - after->first <= length && static_cast<uintptr_t>(bytes) <= length - (first - after->first);
 }
 
-void end_process() { ends = true; }
-
 bool process_ends() { return ends; }
+
+void notice_end_of_process() {
+  static const int registered = std::atexit([] { ends = true; });
+  static_cast<void>(registered);
+}
 
 }  // namespace softmax_native::cuda

@@ -46,7 +46,9 @@ Error with_workspace(Device& device, int64_t bytes, cudaStream_t stream, Launch 
 // Whether all of an array lies in memory of allocate_page_locked().
 bool is_page_locked(const void* array, int64_t bytes);
 
-// Whether the process has begun to end: nothing is freed on a GPU any more.
+// Whether exit() has come to the end of the CUDA runtime: nothing is freed on a GPU any more, as the system frees it.
 bool process_ends();
+// Has that noticed. To be called when the runtime has registered its own handler of exit(), which is called after ours.
+void notice_end_of_process();
 
 }  // namespace softmax_native::cuda

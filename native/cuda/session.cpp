@@ -1,23 +1,7 @@
 #include "session.h"
 
-#ifdef __linux__
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 namespace softmax_native::cuda {
 namespace {
-
-// Node gives an addon no way to ask. The thread that started the process runs the main environment, and its end is the
-// end of the process.
-bool on_main_thread() {
-#ifdef __linux__
-  return syscall(SYS_gettid) == getpid();
-#else
-  // Without a way to tell, as the main thread: what a worker had is then not given back at its end.
-  return true;
-#endif
-}
 
 // Streams that do not wait for the legacy default stream, on which other code may work.
 Error make_stream(Device& device, cudaStream_t* stream) {
@@ -96,8 +80,6 @@ void Session::await_downloads(const void* memory, int64_t bytes) {
   }
 }
 
-Environment::Environment() : is_main(on_main_thread()) {}
-
 Error Environment::enter(int index, Session** session) {
   Device* device = nullptr;
   RETURN_ERROR(find_device(index, &device));
@@ -115,10 +97,14 @@ Error Environment::enter(int index, Session** session) {
 Error Environment::enter_any(Device** device) {
   RETURN_ERROR(find_device(0, device));
   Error error;
-  for (Device* candidate : machine().devices) {
-    *device = candidate;
-    error = candidate->enter();
-    if (!error) break;
+  // To start another would take time and memory.
+  for (const bool started : {true, false}) {
+    for (Device* candidate : machine().devices) {
+      if (candidate->started() != started) continue;
+      *device = candidate;
+      error = candidate->enter();
+      if (!error) return {};
+    }
   }
   return error;
 }
@@ -160,8 +146,7 @@ void Environment::abandon_handles() {
 }
 
 void Environment::end() {
-  if (!is_main && !process_ends()) return close_sessions();
-  end_process();
+  if (!process_ends()) return close_sessions();
   for (const auto& session : sessions_) {
     if (session != nullptr && session->background != nullptr) session->background->stop();
   }
@@ -175,8 +160,6 @@ Environment* begin_environment() { return new Environment; }
 void end_environment(Environment& environment) { environment.end(); }
 
 void delete_environment(Environment* environment) { delete environment; }
-
-bool is_main(const Environment& environment) { return environment.is_main; }
 
 Error start(Environment& environment, int device) {
   const CallersDevice callers;

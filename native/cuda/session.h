@@ -61,18 +61,15 @@ struct Session {
 
 class Environment {
  public:
-  Environment();
-
   // The session of a device, entered.
   Error enter(int device, Session** session);
-  // Any device that can be used, as the thread's current one.
+  // Any device that can be used, as the thread's current one: one that is in use, where there is one.
   Error enter_any(Device** device);
 
   void end();
   // Frees everything; what is used later is made anew.
   void close_sessions();
 
-  const bool is_main;
   std::unordered_set<Tensor*> tensors;
 
  private:

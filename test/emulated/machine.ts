@@ -39,7 +39,7 @@ export interface Emulator {
 
 const loaded = native() as unknown as {
   emulator: Emulator;
-  cuda: NativeCuda & { forgetDevices(): void; freeMemory(device: number): number };
+  cuda: NativeCuda & { forgetDevices(): void; beginAnew(): void; freeMemory(device: number): number };
 };
 export const { emulator } = loaded;
 
@@ -53,6 +53,11 @@ export function freeMemory(device = 0): number {
 /** Ends what the library has on the GPUs, as the end of a thread does, and lets it look for devices anew. */
 export function forgetDevices(): void {
   loaded.cuda.forgetDevices();
+}
+
+/** Ends what this thread has on the GPUs, as a program does that embeds Node.js and ends one environment of several. */
+export function beginAnew(): void {
+  loaded.cuda.beginAnew();
 }
 
 /** As forgetDevices, and looks for them, so that this is behind whoever counts the calls that follow. */

@@ -1,6 +1,7 @@
 // What the library holds of a GPU's memory: as much as it uses, and for a moment as much as it has just used.
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { emulator, freeMemory, libraryOn, type Library } from './machine.ts';
+import { native } from '../../lib/binding.ts';
+import { beginAnew, emulator, freeMemory, libraryOn, nothingLive, type Library } from './machine.ts';
 
 /** What the pool may keep of unused memory. */
 const kept = 32 << 20;
@@ -20,6 +21,34 @@ afterAll(async () => {
 async function given(least: number): Promise<void> {
   await vi.waitFor(() => expect(all - freeMemory()).toBeLessThanOrEqual(least), { timeout: 20_000 });
 }
+
+describe('an environment that ends on the main thread', () => {
+  it('leaves nothing behind, and neither do those that follow it', async () => {
+    for (let round = 0; round < 3; round++) {
+      const device = library.cudaDevice();
+      const [tensor, other] = [device.tensor(new Float32Array(1000)), device.empty(megabytes(40))];
+      expect(library.softmax(tensor).dataSync()[0]).toBe(Math.fround(1 / 1000));
+      await tensor.data();
+      other.dispose();
+      beginAnew();
+      expect(emulator.live()).toEqual(nothingLive);
+      expect(all - freeMemory()).toBe(0);
+      expect(() => tensor.dataSync()).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }));
+    }
+    const tensor = library.cudaDevice().tensor(new Float32Array(1000));
+    tensor.dispose();
+    expect(emulator.live().device).toEqual(nothingLive.device);
+  });
+});
+
+describe('page-locked memory', () => {
+  it('starts no other GPU than the one that is in use', async () => {
+    library = await libraryOn({ devices: 2 });
+    await library.cudaDevice(1).synchronize();
+    library.allocPinned('float32', 10);
+    expect([0, 1].map((gpu) => native().cuda.isStarted(gpu))).toEqual([false, true]);
+  });
+});
 
 describe('freed memory', () => {
   it('is given back, without a call that waits for the GPU', async () => {
