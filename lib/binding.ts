@@ -40,7 +40,8 @@ export type NativeDtype = 0 | 1 | 2;
 
 /**
  * The GPUs. In a build without CUDA kernels `info` says so and every other function throws. A failure of CUDA is an
- * Error with the code ERR_CUDA, cudaCode and cudaName.
+ * Error with the code ERR_CUDA, cudaCode and cudaName, and with wroteNothing where a call on host arrays has left them as
+ * they were.
  */
 export interface NativeCuda {
   /** Looks for GPUs at the first call; makes no context and never throws. */

@@ -71,12 +71,22 @@ export class CudaError extends Error {
   }
 }
 
+/** Errors of calls that had not written anything yet. */
+const harmless = new WeakSet<CudaError>();
+
 /** What a native function threw as callers see it: a failure of CUDA becomes a CudaError. */
 export function fromNative(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof CudaError) return error;
-  const { code, cudaCode, cudaName } = error as unknown as Record<string, unknown>;
+  const { code, cudaCode, cudaName, wroteNothing } = error as unknown as Record<string, unknown>;
   if (code !== 'ERR_CUDA') return error;
-  return new CudaError(error.message, Number(cudaCode), String(cudaName));
+  const translated = new CudaError(error.message, Number(cudaCode), String(cudaName));
+  if (wroteNothing === true) harmless.add(translated);
+  return translated;
+}
+
+/** Whether a call on arrays of the host is known to have left them as they were. */
+export function wroteNothing(error: CudaError): boolean {
+  return harmless.has(error);
 }
 
 export function unavailable(device: string, reason: string): SoftmaxNativeError {

@@ -18,10 +18,12 @@ export interface CallOptions {
   /**
    * Where to compute: 'cpu'; 'cuda', the first GPU that can be used; 'cuda:1', the second GPU of the machine; or
    * 'auto', the default, which takes a GPU where it is estimated to be faster, the way to it and back counted (see
-   * deviceInfo().cuda.auto). Where that GPU fails the CPU computes instead, from then on; only a failure in place is
-   * thrown, as logits may be overwritten by then. setDefaultDevice or the environment variable SOFTMAX_NATIVE_DEVICE
-   * change the default. Results are the same bits everywhere. Tensors are computed on the GPU where they are, and
-   * nowhere else.
+   * deviceInfo().cuda.auto). Where that GPU fails the CPU computes instead, from then on; only a failure in place,
+   * after results have begun to overwrite the logits, is thrown. setDefaultDevice or the environment variable
+   * SOFTMAX_NATIVE_DEVICE change the default. Results are the same bits everywhere.
+   *
+   * A tensor is computed on the GPU where it is, whatever the default: for it 'auto', 'cuda' and the name of that GPU
+   * mean the same, and another device is refused.
    */
   device?: Device | undefined;
 }

@@ -4,7 +4,7 @@ import { types } from 'node:util';
 import { leastElementsForGpu } from './auto.ts';
 import type { FloatArray, NativeCuda } from './binding.ts';
 import { chooseGpu, giveUp, type HostCall } from './choosing.ts';
-import { CudaError, invalidType, outOfRange } from './errors.ts';
+import { CudaError, invalidType, outOfRange, wroteNothing } from './errors.ts';
 import { onCuda, requireGpu } from './gpus.ts';
 
 /** Where to compute: 'cuda' is the first GPU that can be used, 'cuda:1' the second one of the machine. */
@@ -95,13 +95,13 @@ export function computeOnGpu(
     if (place !== byCost || !(error instanceof CudaError)) throw error;
     giveUp(error);
     // In place, logits may have been overwritten; else the CPU gives what the GPU did not.
-    if (mayShareMemory(call.x, call.result)) throw error;
+    if (mayBeInPlace(call) && !wroteNothing(error)) throw error;
     return false;
   }
 }
 
-/** Two objects may stand for one shared memory. */
-function mayShareMemory(a: FloatArray, b: FloatArray): boolean {
-  const shared = [a, b].every(({ buffer }) => types.isSharedArrayBuffer(buffer));
-  return shared || a.buffer === b.buffer;
+/** Any other overlap was refused. Two objects may stand for one shared memory. */
+function mayBeInPlace({ operation, x, result }: HostCall): boolean {
+  if (operation !== 'softmax' || x.byteOffset !== result.byteOffset) return false;
+  return x.buffer === result.buffer || [x, result].every(({ buffer }) => types.isSharedArrayBuffer(buffer));
 }

@@ -182,6 +182,10 @@ napi_value error_object(napi_env env, const cuda::Error& error) {
   napi_create_int32(env, error.code, &number);
   napi_set_named_property(env, object, "cudaCode", number);
   napi_set_named_property(env, object, "cudaName", string_of(env, cuda::error_name(error.code)));
+  if (error.wrote_nothing) {
+    napi_get_boolean(env, true, &number);
+    napi_set_named_property(env, object, "wroteNothing", number);
+  }
   return object;
 }
 

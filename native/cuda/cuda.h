@@ -18,6 +18,8 @@ namespace softmax_native::cuda {
 struct [[nodiscard]] Error {
   int code = 0;
   std::string action;
+  // Of a call on host arrays: that nothing was written to its results, so that the CPU can take the call over.
+  bool wrote_nothing = false;
 
   explicit operator bool() const { return code != 0; }
 };

@@ -19,7 +19,9 @@ int64_t aligned(int64_t bytes) { return policy::ceil_div(bytes, 256) * 256; }
 class Pipeline {
  public:
   Pipeline(Session& session, int64_t batches)
-      : session_(session), device_(session.device), slots_(static_cast<int>(smaller(batches, kSlots))) {}
+      : session_(session), device_(session.device), slots_(static_cast<int>(smaller(batches, kSlots))) {
+    session.downloads.reset_written();
+  }
 
   // `shared_bytes` for the whole call beside `slot_bytes` for every slot.
   Error open(int64_t slot_bytes, int64_t shared_bytes) {
@@ -66,6 +68,8 @@ class Pipeline {
   Error begin_download(int64_t batch) { return order(session_.lanes.computed[index(batch)], compute_, download_); }
 
   Error download(const Region& to, const void* from) {
+    // The device may write there from now on; to other arrays Staging does.
+    sends_ = sends_ || to.page_locked;
     return copy_from_device(device_, session_.downloads, to, from, download_);
   }
 
@@ -85,6 +89,7 @@ class Pipeline {
       // The pieces of the uploads are left as they are: those of this call are done, and those of tensors, which a call
       // before may have left in the stream of the session, are not.
       session_.downloads.discard();
+      error.wrote_nothing = !sends_ && !session_.downloads.written();
     }
     if (release(device_, memory_, bytes_, compute_)) session_.give_back_after(compute_);
     return error;
@@ -115,7 +120,15 @@ class Pipeline {
   int64_t bytes_ = 0;  // of all of it
   int64_t slot_bytes_ = 0;
   int64_t shared_bytes_ = 0;
+  bool sends_ = false;
 };
+
+// The session of a call.
+Error enter(Environment& environment, int device, Session** session) {
+  Error error = environment.enter(device, session);
+  error.wrote_nothing = true;
+  return error;
+}
 
 // An array of the caller's.
 template <class T>
@@ -153,7 +166,7 @@ template <class T>
 Error softmax(Environment& environment, int device, const T* x, T* out, Layout layout) {
   const CallersDevice callers;
   Session* session = nullptr;
-  RETURN_ERROR(environment.enter(device, &session));
+  RETURN_ERROR(enter(environment, device, &session));
   const DeviceProperties& properties = session->device.properties;
   const int64_t count = layout.outer * layout.k * layout.inner;
   const HostArray<T> logits(x, count), probabilities(out, count);
@@ -183,7 +196,7 @@ template <class T>
 Error row_max(Environment& environment, int device, const T* x, T* max, int32_t* argmax, Layout layout) {
   const CallersDevice callers;
   Session* session = nullptr;
-  RETURN_ERROR(environment.enter(device, &session));
+  RETURN_ERROR(enter(environment, device, &session));
   const DeviceProperties& properties = session->device.properties;
   constexpr auto size = static_cast<int64_t>(sizeof(T));
   const int64_t rows = layout.outer * layout.inner;
@@ -224,7 +237,7 @@ template <class T>
 Error softmax_jacobian(Environment& environment, int device, const T* x, T* out, int64_t rows, int64_t k) {
   const CallersDevice callers;
   Session* session = nullptr;
-  RETURN_ERROR(environment.enter(device, &session));
+  RETURN_ERROR(enter(environment, device, &session));
   const DeviceProperties& properties = session->device.properties;
   constexpr auto size = static_cast<int64_t>(sizeof(T));
   const int64_t entries = rows * k * k;

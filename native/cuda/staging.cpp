@@ -135,6 +135,7 @@ void Staging::discard() { used_ = 0; }
 void Staging::empty_oldest() {
   const Piece& piece = pieces_[oldest_];
   if (piece.target.data != nullptr) {
+    written_ = true;
     const unsigned char* rest = piece.memory;
     for_runs(piece.target, piece.first, piece.bytes, [&](unsigned char* run, size_t bytes) {
       std::memcpy(run, rest, bytes);

@@ -52,6 +52,9 @@ class Staging {
   Error finish();
   // Gives up the copies that are not finished. None may be under way any more.
   void discard();
+  // Whether downloads have been finished since reset_written().
+  bool written() const { return written_; }
+  void reset_written() { written_ = false; }
 
  private:
   struct Piece {
@@ -73,6 +76,7 @@ class Staging {
   Piece pieces_[kPieces] = {};
   int oldest_ = 0;  // of those in use
   int used_ = 0;
+  bool written_ = false;
 };
 
 // Both take a way around staging where the region is page-locked: its memory is then used until the stream has come as

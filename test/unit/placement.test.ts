@@ -174,6 +174,45 @@ describe("'auto'", () => {
     expect(softmax(shared, { threads: 1 })).toHaveLength(x.length);
   });
 
+  it('gives the result of the CPU in place too, where the GPU is known to have written nothing', async () => {
+    const error = Object.assign(nativeError(2, 'cudaErrorMemoryAllocation'), { wroteNothing: true });
+    const { cudaDevice, setAutoCosts, softmax } = await libraryWith(
+      fakeCuda({ failing: { softmax: error } }),
+    );
+    await cudaDevice().synchronize();
+    setAutoCosts(fastBus);
+    const x = large.slice();
+    const expected = softmax(x, { shape, device: 'cpu' });
+    expect(softmax(x, { shape, out: x, threads: 1 })).toBe(x);
+    expectSameBits(x, expected, 'in place');
+  });
+
+  it('gives the result of the CPU beside logits of the same buffer', async () => {
+    const failing = {
+      softmax: nativeError(719, 'cudaErrorLaunchFailure'),
+      rowMax: nativeError(719, 'cudaErrorLaunchFailure'),
+    };
+    for (const Memory of [ArrayBuffer, SharedArrayBuffer]) {
+      const memory = new Memory(8 * large.length);
+      const x = new Float32Array(memory, 0, large.length);
+      x.set(large);
+      const out = new Float32Array(memory, 4 * large.length);
+      for (const call of ['softmax', 'rowMax'] as const) {
+        const library = await libraryWith(fakeCuda({ failing }));
+        await library.cudaDevice().synchronize();
+        library.setAutoCosts(fastBus);
+        if (call === 'softmax') {
+          library.softmax(x, { shape, out, threads: 1 });
+          expectSameBits(out, library.softmax(large, { shape, device: 'cpu' }), call);
+        } else {
+          const max = out.subarray(0, 128);
+          library.rowMax(x, { shape, out: { max }, threads: 1 });
+          expectSameBits(max, library.rowMax(large, { shape, device: 'cpu' }).max, call);
+        }
+      }
+    }
+  });
+
   it.each(['start', 'costs'] as const)('leaves a GPU alone whose %s fails', async (name) => {
     const fake = fakeCuda({
       started: name === 'costs',
