@@ -4,7 +4,7 @@ import { native, type NativeCudaInfo } from './binding.ts';
 import { autoInfo, type AutoInfo } from './choosing.ts';
 import { describe } from './errors.ts';
 import { lookForGpus, nameOf, versionText } from './gpus.ts';
-import { defaultDevice } from './placement.ts';
+import { defaultDevice, type Device } from './placement.ts';
 import { defaultThreads } from './threads.ts';
 
 interface CommonInfo {
@@ -16,8 +16,11 @@ interface CommonInfo {
   availableIsas: string[];
   /** The GPUs, or why none is used. */
   cuda: CudaInfo | NoCudaInfo;
-  /** Where calls compute that do not say it: 'auto', or what setDefaultDevice or SOFTMAX_NATIVE_DEVICE says. */
-  defaultDevice: string;
+  /**
+   * Where calls compute that do not say it: 'auto', or what setDefaultDevice or SOFTMAX_NATIVE_DEVICE says. Another value
+   * of that variable is given as it is; such calls then throw.
+   */
+  defaultDevice: Device;
 }
 
 /** Versions, as 13.0. */

@@ -13,8 +13,8 @@ export interface Gpus {
 let found: Gpus | undefined;
 
 /**
- * The GPUs, looked for once. A process that finds a driver which cannot be used is warned once, as it may never hear of
- * it otherwise: its calls are computed on the CPU.
+ * The GPUs, looked for once. A process that finds a driver or GPUs, and can use none, is warned once, as it may never
+ * hear of it otherwise: its calls are computed on the CPU.
  */
 export function gpus(): Gpus {
   found ??= lookForGpus();
@@ -32,10 +32,13 @@ export function lookForGpus(): Gpus {
   const info = cuda.info();
   const usable = info.devices.flatMap(({ reason }, index) => (reason === undefined ? [index] : []));
   const reason = usable.length > 0 ? undefined : reasonOf(info);
-  if (info.error !== undefined && info.error.code !== noDevice && info.driverVersion > 0) {
-    if (cuda.takeWarning()) warn(`No GPU is used: ${reason}`);
-  }
+  if (reason !== undefined && isThereOne(info) && cuda.takeWarning()) warn(`No GPU is used: ${reason}`);
   return (found = { info, usable, reason });
+}
+
+/** Whether there is a GPU, or may be one: a driver that is installed and does not work cannot tell. */
+function isThereOne({ error, driverVersion, devices }: NativeCudaInfo): boolean {
+  return error === undefined ? devices.length > 0 : driverVersion > 0 && error.code !== noDevice;
 }
 
 /** Checks that a GPU can be used; without an index it is the first one that can. */

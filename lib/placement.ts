@@ -2,7 +2,7 @@
 // or the environment variable SOFTMAX_NATIVE_DEVICE sets, or else, by 'auto', choosing.ts.
 import { types } from 'node:util';
 import { leastElementsForGpu } from './auto.ts';
-import type { FloatArray, NativeCuda } from './binding.ts';
+import type { NativeCuda } from './binding.ts';
 import { chooseGpu, giveUp, type HostCall } from './choosing.ts';
 import { CudaError, invalidType, outOfRange, wroteNothing } from './errors.ts';
 import { onCuda, requireGpu } from './gpus.ts';
@@ -17,12 +17,12 @@ export const byCost = -2;
 
 const accepted = "'auto', 'cpu', 'cuda' or 'cuda:0'";
 
-let byDefault: string | undefined;
+let byDefault: Device | undefined;
 let defaultName = 'SOFTMAX_NATIVE_DEVICE';
 
 /** What counts where a call does not say: 'auto', unless a program or the environment has said otherwise. */
-export function defaultDevice(): string {
-  byDefault ??= process.env['SOFTMAX_NATIVE_DEVICE'] || 'auto';
+export function defaultDevice(): Device {
+  byDefault ??= (process.env['SOFTMAX_NATIVE_DEVICE'] as Device | undefined) || 'auto';
   return byDefault;
 }
 

@@ -51,7 +51,7 @@ struct Info {
 // Looks for GPUs, once per process. Makes no context, which would take memory and 0.3 seconds.
 Info info();
 
-// True once per process: for whoever warns that there is a driver but no usable GPU.
+// True once per process: for whoever warns that there is a driver or a GPU, and none that can be used.
 bool take_warning();
 
 class Environment;

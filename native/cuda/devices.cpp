@@ -33,6 +33,18 @@ std::string version_text(int capability) {
   return std::to_string(capability / 10) + "." + std::to_string(capability % 10);
 }
 
+// cudaComputeModeProhibited. In the exclusive mode a device can be used while no other process does, which its start
+// tells.
+constexpr int kComputeModeProhibited = 2;
+
+// 0 where it is not known.
+int attribute(cudaDeviceAttr which, int device) {
+  int value = 0;
+  if (cudaDeviceGetAttribute(&value, which, device) == cudaSuccess) return value;
+  cudaGetLastError();
+  return 0;
+}
+
 // Every function used here works without a context.
 Device* describe_device(int index) {
   auto* device = new Device;
@@ -45,11 +57,9 @@ Device* describe_device(int index) {
     device->properties = {};
     return device;
   }
-  int pools = 0;
-  if (cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, index) != cudaSuccess) cudaGetLastError();
   device->name = properties.name;
   device->memory = static_cast<int64_t>(properties.totalGlobalMem);
-  device->has_pools = pools != 0;
+  device->has_pools = attribute(cudaDevAttrMemoryPoolsSupported, index) != 0;
   device->compute_capability = properties.major * 10 + properties.minor;
   device->properties.compute_capability = device->compute_capability;
   device->properties.largest_cluster = 1;  // until it is known which code runs
@@ -60,6 +70,8 @@ Device* describe_device(int index) {
   if (device->compute_capability < SOFTMAX_CUDA_LOWEST_ARCHITECTURE) {
     device->unusable = "its compute capability " + version_text(device->compute_capability) + " is below " +
                        version_text(SOFTMAX_CUDA_LOWEST_ARCHITECTURE) + ", the lowest that this build has kernels for";
+  } else if (attribute(cudaDevAttrComputeMode, index) == kComputeModeProhibited) {
+    device->unusable = "its compute mode is 'prohibited' (nvidia-smi --compute-mode changes it)";
   }
   return device;
 }

@@ -8,11 +8,12 @@ import {
   deviceInfo,
   DeviceTensor,
   rowMax,
+  setDefaultDevice,
   softmax,
   softmaxJacobian,
 } from '../../lib/index.ts';
 import { expectSameBits } from '../support/bits.ts';
-import { expectRefusal, wrongType } from '../unit/support.ts';
+import { expectRefusal, outOfRange, wrongType } from '../unit/support.ts';
 
 interface Emulator {
   configure(machine: { devices: number }): void;
@@ -103,6 +104,29 @@ describe.skipIf(count < 2)('with two GPUs', () => {
       controls.setCurrentDevice(0);
     },
   );
+
+  it('a tensor is computed where it is, and may be told so', () => {
+    const tensor = cudaDevice(1).tensor(x, { shape });
+    setDefaultDevice('cuda:0');
+    for (const device of [undefined, 'auto', 'cuda', 'cuda:1'] as const) {
+      const y = softmax(tensor, { device });
+      const { max, argmax } = rowMax(tensor, { device });
+      const jacobian = softmaxJacobian(tensor, { device });
+      for (const result of [y, max, argmax, jacobian]) expect(result.device, device).toBe('cuda:1');
+      expectSameBits(y.dataSync(), expected, String(device));
+      for (const result of [y, max, argmax, jacobian]) result.dispose();
+    }
+    setDefaultDevice('auto');
+    for (const device of ['cpu', 'cuda:0', 'cuda:2', 'gpu'] as const) {
+      for (const call of [softmax, rowMax, softmaxJacobian] as (typeof softmax)[]) {
+        expectRefusal(
+          () => call(tensor, { device: device as 'cpu' }),
+          outOfRange(/^Expected 'cuda:1', where x is \(.*\), for device but received '/),
+        );
+      }
+    }
+    tensor.dispose();
+  });
 
   it('tensors of both do not mix', () => {
     const [a, b] = [0, 1].map((index) => cudaDevice(index).tensor(x, { shape }));
