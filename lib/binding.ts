@@ -72,9 +72,10 @@ export interface NativeCuda {
   pointer(memory: NativeMemory): bigint;
   /** The array may be changed when this returns. */
   upload(memory: NativeMemory, array: FloatArray | Int32Array): void;
-  downloadSync(memory: NativeMemory, array: FloatArray | Int32Array): void;
-  /** A new array, filled while the event loop goes on. */
-  download(memory: NativeMemory, dtype: NativeDtype, length: number): Promise<FloatArray | Int32Array>;
+  /** Fills the first `length` elements. */
+  downloadSync(memory: NativeMemory, array: FloatArray | Int32Array, length: number): void;
+  /** Fills the array while the event loop goes on. Nobody may use it until then. */
+  download(memory: NativeMemory, array: FloatArray | Int32Array): Promise<void>;
   synchronize(device: number): Promise<void>;
   // Device memory: enqueued on the environment's stream.
   tensorSoftmax(
@@ -101,8 +102,8 @@ export interface NativeCuda {
     rows: number,
     k: number,
   ): void;
-  /** Page-locked memory, freed with the array's buffer. */
-  allocatePinned(dtype: NativeDtype, length: number): FloatArray | Int32Array;
+  /** Page-locked memory, freed with the array's buffer; undefined where the runtime takes no memory of others. */
+  allocatePinned(dtype: NativeDtype, length: number): FloatArray | Int32Array | undefined;
 }
 
 export interface NativeCudaInfo {

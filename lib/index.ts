@@ -31,7 +31,7 @@ export type {
 } from './input.ts';
 export { softmaxJacobian, type JacobianLike, type SoftmaxJacobianOptions } from './jacobian.ts';
 export type { CallOptions } from './options.ts';
-export { allocPinned } from './pinned.ts';
+export { allocPinned, isPinned } from './pinned.ts';
 export { setDefaultDevice, type Device } from './placement.ts';
 export { rowMax, type RowMax, type RowMaxOptions, type RowMaxOut } from './rowMax.ts';
 export type { Shape } from './shape.ts';

@@ -5,7 +5,7 @@ import { allocated, isFloatArray, isSameType, typeNameOf } from './arrays.ts';
 import type { FloatArray } from './binding.ts';
 import { describe, invalidType, outOfRange, shapeMismatch } from './errors.ts';
 import { copyOf, isSameShape, shapeText, type Shape } from './shape.ts';
-import type { DeviceTensor, FloatDtype } from './tensor.ts';
+import { isDeviceTensor, type DeviceTensor, type FloatDtype } from './tensor.ts';
 
 /** A float array with its shape. Other properties are ignored. */
 export interface Tensor<Data extends FloatArray = FloatArray> {
@@ -176,10 +176,12 @@ function readTensor(
   name: string,
   expected: string,
 ): { data: FloatArray; shape: Shape | undefined; form: 'shape' | 'dims' } {
+  if (isDeviceTensor(object)) throw invalidType(expected, name, object);
   const { data, shape: named, dims, stride, strides, offset } = object as Record<string, unknown>;
   const form = named === undefined ? 'dims' : 'shape';
   const shape = named ?? dims;
-  if (data === undefined) throw invalidType(expected, name, object);
+  if (data === undefined) throw invalidType(isCloneOfTensor(object) ? notAClone : expected, name, object);
+  if (isDeviceTensor(data)) throw invalidType(`an array (a tensor is ${name} itself)`, `${name}.data`, data);
   if (!isFloatArray(data)) throw invalidType('Float32Array or Float64Array', `${name}.data`, data);
   if (shape === undefined) return { data, shape, form };
   if (!Array.isArray(shape)) throw invalidType('an array of sizes', `${name}.${form}`, shape);
@@ -188,6 +190,14 @@ function readTensor(
   checkContiguous(sizes, stride ?? strides, `${name}.stride`);
   if (offset !== undefined && offset !== 0) throw outOfRange('0', `${name}.offset`, offset);
   return { data, shape: sizes, form };
+}
+
+const notAClone = 'a tensor of this thread, as a clone has no memory (what its data() gives can be sent),';
+
+/** What structuredClone and postMessage make of a tensor where the runtime cannot forbid it. */
+function isCloneOfTensor(object: object): boolean {
+  const { dtype, device } = object as Record<string, unknown>;
+  return typeof dtype === 'string' && typeof device === 'string' && device.startsWith('cuda:');
 }
 
 /** Refuses the strides of a transposed or sliced view (of an ndarray): its elements are not where the shape says. */

@@ -1,5 +1,6 @@
 // Page-locked arrays: host memory that a GPU copies from and to by itself.
 import { constants } from 'node:buffer';
+import { types } from 'node:util';
 import { allocated } from './arrays.ts';
 import type { FloatArray } from './binding.ts';
 import { invalidType, outOfMemory, outOfRange } from './errors.ts';
@@ -12,7 +13,8 @@ const pinned = new WeakSet<object>();
  * is an ordinary array otherwise, and its memory is freed with it. To lock pages is slow and takes memory from the rest
  * of the system, so allocate few such arrays and use them again, as x and as `out`.
  *
- * Where no GPU can be used it is an array of ordinary memory, so that a program needs no second way.
+ * Where no GPU can be used it is an array of ordinary memory, so that a program needs no second way. So it is where the
+ * JavaScript runtime accepts no memory but its own, as Electron does. {@link isPinned} tells.
  *
  * @param type - 'float32' or Float32Array, 'float64' or Float64Array
  * @param length - the number of elements
@@ -61,15 +63,33 @@ export function allocPinned(type: unknown, length: unknown): FloatArray {
       `${length} elements, ${bytes} bytes`,
     );
   }
-  if (length === 0 || gpus().usable.length === 0) {
-    return allocated<FloatArray>(is32 ? Float32Array : Float64Array, length, 'the array');
-  }
-  const array = onCuda((cuda) => cuda.allocatePinned(is32 ? 0 : 1, length)) as FloatArray;
+  const ordinary = (): FloatArray =>
+    allocated<FloatArray>(is32 ? Float32Array : Float64Array, length, 'the array');
+  if (length === 0 || gpus().usable.length === 0) return ordinary();
+  const array = onCuda((cuda) => cuda.allocatePinned(is32 ? 0 : 1, length)) as FloatArray | undefined;
+  if (array === undefined) return ordinary();
   pinned.add(array.buffer);
   return array;
 }
 
-/** Whether allocPinned gave the array's memory. */
-export function isPinned(array: FloatArray): boolean {
+/**
+ * Whether an array, or a part of one, is page-locked memory of {@link allocPinned}, which it got in this thread: calls
+ * on a GPU then copy it directly.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` for anything but a typed array
+ *
+ * @example
+ * ```ts
+ * import { allocPinned, deviceInfo, isPinned } from 'softmax-native';
+ *
+ * isPinned(allocPinned('float32', 4).subarray(1)) === deviceInfo().cuda.available;
+ * // => true
+ *
+ * isPinned(new Float32Array(4));
+ * // => false
+ * ```
+ */
+export function isPinned(array: NodeJS.TypedArray): boolean {
+  if (!types.isTypedArray(array)) throw invalidType('a typed array', 'array', array);
   return pinned.has(array.buffer);
 }

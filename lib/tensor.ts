@@ -172,13 +172,14 @@ export class DeviceTensor<D extends Dtype = FloatDtype> {
    * The elements in a new array, when the calls made before have been carried out. The event loop goes on meanwhile;
    * the tensor may be used, written and disposed of at once, as what is written later does not reach the array.
    *
-   * @throws as a rejection: TypeError `ERR_DISPOSED`, RangeError for an array too long to be allocated, CudaError
-   *   `ERR_CUDA`
+   * @throws as a rejection: TypeError `ERR_DISPOSED`; RangeError `ERR_OUT_OF_MEMORY` for more elements than an array of
+   *   the host can have; CudaError `ERR_CUDA`
    */
   async data(): Promise<ArrayOf<D>> {
     const memory = memoryOf(this, 'the tensor');
-    const { code } = elementTypes[this.dtype];
-    return (await onCudaAsync((cuda) => cuda.download(memory, code, this.length))) as ArrayOf<D>;
+    const array = this.#newArray();
+    await onCudaAsync((cuda) => cuda.download(memory, array));
+    return array as ArrayOf<D>;
   }
 
   /**
@@ -193,15 +194,17 @@ export class DeviceTensor<D extends Dtype = FloatDtype> {
   dataSync<Out extends ArrayOf<D, ArrayBufferLike>>(out: Out): Out;
   dataSync(out?: ArrayOf<D, ArrayBufferLike>): ArrayOf<D, ArrayBufferLike> {
     const memory = memoryOf(this, 'the tensor');
-    const { array } = elementTypes[this.dtype];
     if (out !== undefined) {
-      if (!isArrayOf(this.dtype, out)) throw invalidType(array.name, 'out', out);
+      if (!isArrayOf(this.dtype, out)) throw invalidType(elementTypes[this.dtype].array.name, 'out', out);
       checkOutput(out, this.length, 'out');
     }
-    const result: AnyArray = out ?? allocated<AnyArray>(array, this.length, 'the elements');
-    const exact = result.length === this.length ? result : result.subarray(0, this.length);
-    if (this.length > 0) onCuda((cuda) => cuda.downloadSync(memory, exact));
+    const result: AnyArray = out ?? this.#newArray();
+    if (this.length > 0) onCuda((cuda) => cuda.downloadSync(memory, result, this.length));
     return result as ArrayOf<D, ArrayBufferLike>;
+  }
+
+  #newArray(): AnyArray {
+    return allocated<AnyArray>(elementTypes[this.dtype].array, this.length, 'the elements');
   }
 
   /**

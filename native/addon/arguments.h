@@ -10,14 +10,18 @@
 
 namespace softmax_native::addon {
 
-// The arguments that were passed, `undefined` for those that were not.
+// For a status that changes nothing about what is done next. All others are checked.
+inline void ignore(napi_status) {}
+
+// The arguments that were passed, `undefined` for those that were not. Should Node-API refuse to tell, null for all of
+// them: it is no value of any type.
 template <size_t expected>
 struct Arguments {
-  napi_value value[expected];
+  napi_value value[expected] = {};
 
   Arguments(napi_env env, napi_callback_info info) {
     size_t count = expected;
-    napi_get_cb_info(env, info, &count, value, nullptr, nullptr);
+    ignore(napi_get_cb_info(env, info, &count, value, nullptr, nullptr));
   }
   napi_value operator[](size_t i) const { return value[i]; }
 };

@@ -23,8 +23,8 @@ class CudaEnvironment {
   cuda::Tensor* tensor_of(napi_env env, napi_value handle) const;
   void free(napi_env env, cuda::Tensor& tensor);
 
-  // A promise of the tensor's bytes in `array`, whose memory is at `data`; without a tensor, of the end of the work
-  // enqueued so far. Null with an exception pending.
+  // A promise that is kept when the tensor's bytes are in `array`, whose memory is at `data`; without a tensor, at the end
+  // of the work enqueued so far. Null with an exception pending.
   napi_value promise(napi_env env, int device, cuda::Tensor* tensor, napi_value array, void* data, int64_t bytes);
 
 #ifdef SOFTMAX_EMULATED_CUDA
@@ -42,7 +42,7 @@ class CudaEnvironment {
   ~CudaEnvironment();
 
   static void end(void* self);
-  void end_before_others(napi_env env);
+  napi_status end_before_others(napi_env env);
   napi_status open_completions(napi_env env);
   static void complete(napi_env env, napi_value, void* self, void* promise);
 
@@ -51,7 +51,8 @@ class CudaEnvironment {
   std::unordered_set<Promise*> promises_;
 };
 
-// The JavaScript error of a CUDA error: code 'ERR_CUDA', cudaCode, cudaName; or that there is no CUDA in this build.
+// The JavaScript error of a CUDA error: code 'ERR_CUDA', cudaCode, cudaName and wroteNothing; or that there is no CUDA in
+// this build. Null where none can be made.
 napi_value error_object(napi_env env, const cuda::Error& error);
 // Throws it.
 napi_value cuda_failure(napi_env env, const cuda::Error& error);

@@ -6,14 +6,11 @@
 namespace softmax_native::addon {
 namespace {
 
-// The element types by their number in the native calls, and the constructors of their arrays.
+// The element types by their number in the native calls.
 constexpr struct {
   napi_typedarray_type type;
   int64_t size;
-  const char* constructor;
-} kTypes[] = {{napi_float32_array, 4, "Float32Array"},
-              {napi_float64_array, 8, "Float64Array"},
-              {napi_int32_array, 4, "Int32Array"}};
+} kTypes[] = {{napi_float32_array, 4}, {napi_float64_array, 8}, {napi_int32_array, 4}};
 constexpr int kFloat32 = 0, kFloat64 = 1, kInt32 = 2;
 
 constexpr auto kExpectedDevice = "Expected an integer for device but received another value";
@@ -22,6 +19,7 @@ constexpr auto kExpectedBytes = "Expected an integer of at least 0 for the size 
 constexpr auto kExpectedArray =
     "Expected Float32Array, Float64Array or Int32Array for the array but received another value";
 constexpr auto kExpectedTensor = "Expected a tensor on a device, made in this thread, but received another value";
+constexpr auto kNoResult = "Could not make the result of a native function";
 constexpr auto kShortTensor = "Expected as many bytes as the array has for the tensor but received fewer";
 
 bool read_device(napi_env env, napi_value value, int* device) {
@@ -134,8 +132,8 @@ napi_value is_started(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   int device;
   if (!read_device(env, arguments[0], &device)) return nullptr;
-  napi_value result = nullptr;
-  napi_get_boolean(env, cuda::is_started(device), &result);
+  napi_value result;
+  if (napi_get_boolean(env, cuda::is_started(device), &result) != napi_ok) return not_made(env, kNoResult);
   return result;
 }
 
@@ -245,8 +243,10 @@ napi_value pointer(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   cuda::Tensor* tensor;
   if (!read_tensor(env, CudaEnvironment::of(env), arguments[0], &tensor)) return nullptr;
-  napi_value result = nullptr;
-  napi_create_bigint_uint64(env, reinterpret_cast<uintptr_t>(tensor->pointer), &result);
+  napi_value result;
+  if (napi_create_bigint_uint64(env, reinterpret_cast<uintptr_t>(tensor->pointer), &result) != napi_ok) {
+    return not_made(env, kNoResult);
+  }
   return result;
 }
 
@@ -262,45 +262,31 @@ napi_value upload(napi_env env, napi_callback_info info) {
   return throw_if(env, cuda::upload(*tensor, array.data, bytes_of(array)));
 }
 
-// downloadSync(handle, array)
+// downloadSync(handle, array, length): as many elements of the array, whose others stay as they are
 napi_value download_sync(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
+  const Arguments<3> arguments(env, info);
   cuda::Tensor* tensor;
   View array;
+  int64_t length;
   if (!read_tensor(env, CudaEnvironment::of(env), arguments[0], &tensor)) return nullptr;
   if (!read_array(env, arguments[1], &array)) return nullptr;
-  if (bytes_of(array) > tensor->bytes) return shape_mismatch(env, kShortTensor);
-  if (array.length == 0) return nullptr;
-  return throw_if(env, cuda::download(*tensor, array.data, bytes_of(array)));
+  if (!read_size(env, arguments[2], &length)) return out_of_range(env, kExpectedSizes);
+  if (!holds(array, length)) return shape_mismatch(env, "Expected as many elements as asked for but received fewer");
+  const int64_t bytes = length * static_cast<int64_t>(array.element_size());
+  if (bytes > tensor->bytes) return shape_mismatch(env, kShortTensor);
+  return length == 0 ? nullptr : throw_if(env, cuda::download(*tensor, array.data, bytes));
 }
 
-// A typed array that JavaScript makes itself, because an allocation that fails then throws instead of ending the process.
-napi_value make_array(napi_env env, int type, napi_value length) {
-  napi_value global, constructor, array = nullptr;
-  const bool made = napi_get_global(env, &global) == napi_ok &&
-                    napi_get_named_property(env, global, kTypes[type].constructor, &constructor) == napi_ok &&
-                    napi_new_instance(env, constructor, 1, &length, &array) == napi_ok;
-  return made ? array : nullptr;
-}
-
-// download(handle, dtype, length): a promise of an array that nobody has seen until then
+// download(handle, array): a promise. Nobody may use the array until it is kept, nor detach it.
 napi_value download(napi_env env, napi_callback_info info) {
-  const Arguments<3> arguments(env, info);
+  const Arguments<2> arguments(env, info);
   CudaEnvironment& self = CudaEnvironment::of(env);
   cuda::Tensor* tensor;
-  int type;
-  int64_t length;
-  View view;
+  View array;
   if (!read_tensor(env, self, arguments[0], &tensor)) return nullptr;
-  if (!read_type(env, arguments[1], kInt32, &type)) return nullptr;
-  if (!read_size(env, arguments[2], &length)) return out_of_range(env, kExpectedSizes);
-  if (!holds(*tensor, length, type)) return shape_mismatch(env, "Expected elements of the tensor but received more");
-  const napi_value array = make_array(env, type, arguments[2]);
-  if (array == nullptr) return nullptr;
-  if (!read_view(env, array, &view) || view.type != kTypes[type].type || !holds(view, length)) {
-    return invalid_type(env, kExpectedArray);
-  }
-  return self.promise(env, tensor->device, tensor, array, view.data, bytes_of(view));
+  if (!read_array(env, arguments[1], &array)) return nullptr;
+  if (bytes_of(array) > tensor->bytes) return shape_mismatch(env, kShortTensor);
+  return self.promise(env, tensor->device, tensor, arguments[1], array.data, bytes_of(array));
 }
 
 // synchronize(device): a promise
@@ -378,7 +364,8 @@ napi_value tensor_softmax_jacobian(napi_env env, napi_callback_info info) {
                                         : cuda::softmax_jacobian<double>(*x, *out, sizes.rows, sizes.k));
 }
 
-// allocatePinned(dtype, length): a typed array in page-locked memory
+// allocatePinned(dtype, length): a typed array in page-locked memory; undefined where it has no elements, or where the
+// runtime takes no memory of others, as it keeps all buffers in a heap of its own
 napi_value allocate_pinned(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   CudaEnvironment& self = CudaEnvironment::of(env);
@@ -387,15 +374,16 @@ napi_value allocate_pinned(napi_env env, napi_callback_info info) {
   if (!read_type(env, arguments[0], kInt32, &type)) return nullptr;
   if (!read_size(env, arguments[1], &length)) return out_of_range(env, kExpectedBytes);
   if (!multiply(length, kTypes[type].size, &bytes)) return out_of_range(env, kUnreachableSize);
-  if (bytes == 0) return make_array(env, type, arguments[1]);
+  if (bytes == 0) return nullptr;
   void* memory = nullptr;
   if (const cuda::Error error = cuda::allocate_page_locked(*self, bytes, &memory)) return cuda_failure(env, error);
-  napi_value buffer, array = nullptr;
+  napi_value buffer, array;
   const napi_status status = self.page_locked_buffer(env, memory, bytes, &buffer);
-  // A runtime that keeps all buffers in a heap of its own takes none of ours: an array of its own does the same, slower.
-  if (status == napi_no_external_buffers_allowed) return make_array(env, type, arguments[1]);
+  if (status == napi_no_external_buffers_allowed) return nullptr;
   if (status != napi_ok) return out_of_memory(env);
-  napi_create_typedarray(env, kTypes[type].type, static_cast<size_t>(length), buffer, 0, &array);
+  if (napi_create_typedarray(env, kTypes[type].type, static_cast<size_t>(length), buffer, 0, &array) != napi_ok) {
+    return not_made(env, kNoResult);
+  }
   return array;
 }
 
@@ -475,9 +463,11 @@ void add_cuda(Napi::Env env, Napi::Object exports) {
   functions.Set("takeWarning", Napi::Function::New(env, take_warning, "takeWarning"));
   for (const auto& entry : kFunctions) {
     napi_value function;
-    if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.function, nullptr, &function) == napi_ok) {
-      functions.Set(entry.name, Napi::Value(env, function));
+    if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.function, nullptr, &function) != napi_ok) {
+      not_made(env, "Could not make the native functions");
+      return;
     }
+    functions.Set(entry.name, Napi::Value(env, function));
   }
   exports.Set("cuda", functions);
 }

@@ -38,6 +38,15 @@ inline Refused out_of_memory(napi_env env) {
   return {};
 }
 
+// For what Node-API refuses to make.
+inline Refused not_made(napi_env env, const char* text) {
+  // The exception that it may have left says more.
+  bool pending = false;
+  if (napi_is_exception_pending(env, &pending) == napi_ok && pending) return {};
+  napi_throw_error(env, nullptr, text);
+  return {};
+}
+
 inline Refused disposed(napi_env env, const char* text) {
   napi_throw_type_error(env, "ERR_DISPOSED", text);
   return {};

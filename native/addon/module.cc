@@ -8,6 +8,7 @@
 
 #include "cpu/cpu.h"
 #include "cuda_operations.h"
+#include "errors.h"
 #include "operations.h"
 
 #ifdef SOFTMAX_EMULATED_CUDA
@@ -52,9 +53,11 @@ void throw_unsupported_isa(Napi::Env env) {
 // Without node-addon-api's wrapper, which would cost more than the call itself on small rows.
 void add_operation(Napi::Env env, Napi::Object exports, const char* name, napi_callback operation) {
   napi_value function;
-  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, operation, nullptr, &function) == napi_ok) {
-    exports.Set(name, Napi::Value(env, function));
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, operation, nullptr, &function) != napi_ok) {
+    not_made(env, "Could not make the native functions");
+    return;
   }
+  exports.Set(name, Napi::Value(env, function));
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {

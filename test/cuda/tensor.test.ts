@@ -36,6 +36,10 @@ const disposed = (name: string): Refusal => ({
   message: `Expected a tensor with memory for ${name} but received one that was disposed of`,
 });
 
+const noClone = wrongType(
+  /^Expected a tensor of this thread, as a clone has no memory \(what its data\(\) gives can be sent\), for x but/,
+);
+
 /** Tensors of a test, disposed of when it ends. */
 let kept: DeviceTensor<Dtype>[] = [];
 function keep<Tensor extends DeviceTensor<Dtype>>(tensor: Tensor): Tensor {
@@ -187,6 +191,53 @@ describe.skipIf(noGpu)('a tensor', () => {
       const shared = new Float64Array(new SharedArrayBuffer(64), 8, 6);
       expect(x64().dataSync(shared)).toBe(shared);
       expect([...shared]).toEqual(logits);
+    });
+
+    it('to that array itself, whatever its class says of its parts', () => {
+      const run: string[] = [];
+      class Own extends Float32Array {
+        static get [Symbol.species](): Float32ArrayConstructor {
+          run.push('species');
+          return Float32Array;
+        }
+        override subarray(): never {
+          run.push('subarray');
+          return new Float32Array(6) as never;
+        }
+      }
+      const out = new Own(9).fill(42);
+      expect(x32().dataSync(out)).toBe(out);
+      expect([run, [...out]]).toEqual([[], [...logits, 42, 42, 42]]);
+    });
+
+    it('with the arrays that there were when the library was loaded', async () => {
+      const { Float32Array: original } = globalThis;
+      const tensor = x32();
+      let [now, later]: unknown[] = [];
+      try {
+        globalThis.Float32Array = class {
+          constructor() {
+            throw new Error('called');
+          }
+        } as never;
+        [now, later] = [tensor.dataSync(), await tensor.data()];
+      } finally {
+        globalThis.Float32Array = original;
+      }
+      expect([now, later]).toEqual([Float32Array.from(logits), Float32Array.from(logits)]);
+    });
+
+    it('in no array of more elements than there can be', async () => {
+      const owner = x32();
+      // Nothing is read: the sizes are refused before.
+      const tensor = keep(DeviceTensor.fromPointer(owner.pointer, { shape: [2 ** 33, 2 ** 14] }));
+      const refusal = outOfMemory(
+        /^Expected a size that can be allocated for the elements but received 14073/,
+      );
+      expectRefusal(() => tensor.dataSync(), refusal);
+      const { type, ...words } = refusal;
+      await expect(tensor.data()).rejects.toSatisfy((error) => error instanceof type);
+      await expect(tensor.data()).rejects.toMatchObject({ code: words.code });
     });
 
     it('to no other array', () => {
@@ -363,13 +414,16 @@ describe.skipIf(noGpu)('a tensor', () => {
     expectRefusal(() => softmax(new Float32Array(6), { out }), wrongType(/^Expected Float32Array for out/));
     expectRefusal(
       () => softmax({ data: new Float32Array(6), shape: [2, 3] }, { out }),
-      wrongType(/for out.data/),
+      wrongType(/^Expected Float32Array or \{ data \} for out but received DeviceTensor/),
     );
     expectRefusal(
       () => rowMax(new Float32Array(6), { out: { max: out } }),
       wrongType(/^Expected Float32Array for out.max/),
     );
-    expectRefusal(() => cudaDevice().tensor(out), wrongType(/for x.data/));
+    expectRefusal(
+      () => cudaDevice().tensor(out),
+      wrongType(/^Expected Float32Array, .* for x but received DeviceTensor/),
+    );
   });
 
   describe('that was disposed of', () => {
@@ -458,9 +512,43 @@ describe.skipIf(noGpu)('a tensor', () => {
           continue;
         }
         expect(clone).not.toBeInstanceOf(DeviceTensor);
-        expectRefusal(() => softmax(clone as never), wrongType(/for x but/));
+        expectRefusal(() => softmax(clone as never), noClone);
       }
       port1.close();
+    });
+
+    it('by what a runtime makes of it that cannot forbid a clone', () => {
+      const clone = { ...x32() };
+      for (const call of operations) expectRefusal(() => call(clone as never), noClone);
+      expectRefusal(() => cudaDevice().tensor(clone as never), noClone);
+    });
+
+    it('by an object around it', () => {
+      const tensor = x32();
+      const refusal = wrongType(
+        /^Expected an array \(a tensor is x itself\) for x\.data but received DeviceTensor \{/,
+      );
+      for (const wrapped of [
+        { data: tensor },
+        { data: tensor, shape: [2, 3] },
+        { data: tensor, dims: [6] },
+      ]) {
+        expectRefusal(() => softmax(wrapped as never), refusal);
+        expectRefusal(() => cudaDevice().tensor(wrapped as never), refusal);
+      }
+      const x = { data: Float32Array.from(logits), shape: [2, 3] };
+      expectRefusal(
+        () => softmax(x, { out: { data: tensor } as never }),
+        wrongType(/^Expected an array \(a tensor is out itself\) for out\.data/),
+      );
+      expectRefusal(
+        () => softmax(x, { out: tensor as never }),
+        wrongType(/^Expected Float32Array or \{ data \} for out but received DeviceTensor \{/),
+      );
+      expectRefusal(
+        () => cudaDevice().tensor(tensor as never),
+        wrongType(/^Expected Float32Array, .* for x but received DeviceTensor \{/),
+      );
     });
 
     it('by an object of its class, its kind or a proxy', () => {

@@ -4,12 +4,14 @@ import {
   cudaDevice,
   deviceInfo,
   DeviceTensor,
+  isPinned,
   rowMax,
   setAutoCosts,
   setDefaultDevice,
   softmax,
   softmaxJacobian,
   type CudaError,
+  type Device,
   type Dtype,
   type ErrorCode,
   type FloatDtype,
@@ -152,6 +154,9 @@ hasType<Float32Array<ArrayBuffer>>()(allocPinned('float32', 3), true);
 hasType<Float64Array<ArrayBuffer>>()(allocPinned(Float64Array, 3), true);
 declare const floatDtype: FloatDtype;
 hasType<Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>>()(allocPinned(floatDtype, 3), true);
+hasType<boolean>()(isPinned(new Int8Array(3)), true);
+// @ts-expect-error -- no typed array
+isPinned([1, 2]);
 setDefaultDevice('cuda:1');
 setAutoCosts({ upload: 1e9 });
 
@@ -222,6 +227,9 @@ if (info.backend === 'cpu') hasType<string>()(info.isa, true);
 else hasType<string>()(info.reason, true);
 // @ts-expect-error -- without a back end there is no instruction set
 void info.isa;
+
+hasType<Device>()(info.defaultDevice, true);
+setDefaultDevice(info.defaultDevice);
 
 if (info.cuda.available) {
   hasType<string>()(info.cuda.driverVersion, true);

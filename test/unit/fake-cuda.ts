@@ -17,6 +17,8 @@ export interface FakeOptions {
   /** The function that fails, and how. */
   failing?: Partial<Record<keyof NativeCuda, Error>>;
   started?: boolean;
+  /** False for a JavaScript runtime that accepts no memory but its own. */
+  takesMemory?: boolean;
 }
 
 export interface Fake {
@@ -41,9 +43,19 @@ export function nativeError(code: number, name: string): Error {
   return Object.assign(new Error(message), { code: 'ERR_CUDA', cudaCode: code, cudaName: name });
 }
 
+function fill(array: FloatArray | Int32Array, bytes: Uint8Array, length: number): void {
+  const count = length * array.BYTES_PER_ELEMENT;
+  new Uint8Array(array.buffer, array.byteOffset, count).set(bytes.subarray(0, count));
+}
+
 const arrayTypes = [Float32Array, Float64Array, Int32Array] as const;
 
-export function fakeCuda({ info = {}, failing = {}, started = false }: FakeOptions = {}): Fake {
+export function fakeCuda({
+  info = {},
+  failing = {},
+  started = false,
+  takesMemory = true,
+}: FakeOptions = {}): Fake {
   const calls: (keyof NativeCuda)[] = [];
   const memories = new Map<
     NativeMemory,
@@ -127,16 +139,15 @@ export function fakeCuda({ info = {}, failing = {}, started = false }: FakeOptio
       begin('upload');
       bytesOf(memory).set(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
     },
-    downloadSync: (memory, array) => {
+    downloadSync: (memory, array, length) => {
       begin('downloadSync');
-      new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(
-        bytesOf(memory).subarray(0, array.byteLength),
-      );
+      fill(array, bytesOf(memory), length);
     },
     // oxlint-disable-next-line typescript/promise-function-async -- the native function too throws at once what it refuses
-    download: (memory, dtype, length) => {
+    download: (memory, array) => {
       begin('download');
-      return Promise.resolve(new arrayTypes[dtype](bytesOf(memory).slice().buffer, 0, length));
+      fill(array, bytesOf(memory), array.length);
+      return Promise.resolve();
     },
     synchronize: async (device) => {
       begin('synchronize', device);
@@ -155,9 +166,9 @@ export function fakeCuda({ info = {}, failing = {}, started = false }: FakeOptio
       begin('tensorSoftmaxJacobian');
       cpu.softmaxJacobian(view(x, dtype), view(out, dtype), rows, k, 1);
     },
-    allocatePinned: (dtype, length): FloatArray | Int32Array => {
+    allocatePinned: (dtype, length): FloatArray | Int32Array | undefined => {
       begin('allocatePinned', 0);
-      return new arrayTypes[dtype](length);
+      return takesMemory ? new arrayTypes[dtype](length) : undefined;
     },
   };
   const live = (): number => [...memories.values()].reduce((sum, { bytes }) => sum + bytes.byteLength, 0);

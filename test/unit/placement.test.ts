@@ -392,7 +392,7 @@ const reasons: [string, Partial<NativeCudaInfo>, RegExp, boolean][] = [
     'GPUs that are too old',
     { devices: [old, { ...old, name: 'Old 2000' }] },
     /^cuda:0, Old 1000, cannot be used: Its compute .* 7\.5\. cuda:1, Old 2000, cannot be used: Its compute .* 7\.5\.$/,
-    false,
+    true,
   ],
 ];
 
@@ -571,6 +571,28 @@ describe('allocPinned', () => {
         outOfRange(/^Expected an integer of at least 0 for length/),
       );
     }
+  });
+
+  it('gives an ordinary array, which isPinned tells, where the runtime takes no memory of others', async () => {
+    for (const takesMemory of [true, false]) {
+      const fake = fakeCuda({ started: true, takesMemory });
+      const { allocPinned, isPinned, setAutoCosts, softmax } = await libraryWith(fake, 'scalar');
+      const x = allocPinned('float32', 1 << 20);
+      expect(x).toEqual(new Float32Array(1 << 20));
+      expect([x, x.subarray(5, 7), new Uint8Array(x.buffer)].map(isPinned)).toEqual(
+        Array.from({ length: 3 }, () => takesMemory),
+      );
+      expect(isPinned(allocPinned('float64', 0))).toBe(false);
+      // 'auto' counts the copy that such arrays need.
+      setAutoCosts({ ...fastBus, staging: 1 });
+      softmax(x, { out: x, threads: 1 });
+      expect(fake.calls.includes('softmax')).toBe(takesMemory);
+      for (const other of [null, 3, [1], x.buffer, new DataView(x.buffer)]) {
+        expectRefusal(() => isPinned(other as never), wrongType(/^Expected a typed array for array but/));
+      }
+    }
+    const { allocPinned, isPinned } = await libraryWith(fakeCuda({ info: { devices: [] } }));
+    expect(isPinned(allocPinned('float32', 3))).toBe(false);
   });
 
   it('throws what CUDA reports', async () => {
