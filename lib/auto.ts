@@ -37,7 +37,7 @@ export interface AutoCosts {
   readonly upload: number;
   /** Bytes a second from the GPU to page-locked memory of the host. */
   readonly download: number;
-  /** Bytes a second that one thread copies between ordinary and page-locked memory. */
+  /** Bytes a second that one thread copies between an array, larger than the processor's caches, and page-locked memory. */
   readonly staging: number;
   /** Seconds to launch a kernel and wait for its end. */
   readonly launch: number;

@@ -85,7 +85,7 @@ bool is_started(int device);
 struct Costs {
   double upload;    // bytes per second from page-locked memory
   double download;  // and to it
-  double staging;   // bytes per second of a copy from an array into page-locked memory
+  double staging;   // bytes per second of a copy between a large array and page-locked memory
   double launch;    // seconds of a small launch and of waiting for it
 };
 Error costs(Environment& environment, int device, Costs* costs);
