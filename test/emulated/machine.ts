@@ -14,7 +14,10 @@ export interface Live {
 
 /** What test/emulator/control.cc exports. */
 export interface Emulator {
-  /** Sets what the machine is; what is left out stays. Of memory and multiprocessors, 0 is what the real GPU has. */
+  /**
+   * Sets what the machine is; what is left out stays. Of memory, multiprocessors and the largest cluster, 0 is what the
+   * real GPU has.
+   */
   configure(settings: {
     device?: string;
     devices?: number;
@@ -22,6 +25,7 @@ export interface Emulator {
     driver?: 'ok' | 'none' | 'old';
     memory?: number;
     multiprocessors?: number;
+    cluster?: number;
   }): void;
   /**
    * The nth call of a runtime function, of any for '*', returns this error; a sticky one loses the device. 'kernel' and
@@ -77,6 +81,7 @@ export async function libraryOn(settings: Parameters<Emulator['configure']>[0] =
     driver: 'ok',
     memory: 0,
     multiprocessors: 0,
+    cluster: 0,
     ...settings,
   });
   vi.resetModules();

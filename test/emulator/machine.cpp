@@ -15,7 +15,7 @@ thread_local bool thread_in_host_function = false;
 
 bool is_valid(const Settings& settings) {
   return find_preset(settings.device) != nullptr && settings.devices >= 0 && settings.devices <= kMostDevices &&
-         settings.multiprocessors >= 0;
+         settings.multiprocessors >= 0 && settings.cluster >= 0;
 }
 
 Settings settings_of_environment() {
@@ -24,6 +24,7 @@ Settings settings_of_environment() {
   if (const char* devices = std::getenv("SOFTMAX_EMULATED_DEVICES")) settings.devices = std::atoi(devices);
   if (const char* seed = std::getenv("SOFTMAX_EMULATED_SEED")) settings.seed = std::strtoull(seed, nullptr, 10);
   if (const char* count = std::getenv("SOFTMAX_EMULATED_MULTIPROCESSORS")) settings.multiprocessors = std::atoi(count);
+  if (const char* blocks = std::getenv("SOFTMAX_EMULATED_CLUSTER")) settings.cluster = std::atoi(blocks);
   if (is_valid(settings)) return settings;
   std::fprintf(stderr, "emulated CUDA: %d devices %s cannot be emulated\n", settings.devices, settings.device.c_str());
   std::abort();

@@ -44,19 +44,26 @@ struct Launch {
   cudaStream_t stream = nullptr;
 };
 
+// A launch in the runtime's terms.
+struct Configuration {
+  explicit Configuration(const Launch& launch) {
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {launch.cluster, 1, 1};
+    config.gridDim = launch.grid;
+    config.blockDim = launch.block;
+    config.dynamicSmemBytes = launch.shared_bytes;
+    config.stream = launch.stream;
+    config.attrs = &attribute;
+    config.numAttrs = launch.cluster == 1 ? 0 : 1;
+  }
+  cudaLaunchAttribute attribute = {};
+  cudaLaunchConfig_t config = {};
+};
+
 template <class... Parameters, class... Arguments>
 cudaError_t launch(const Launch& launch, void (*kernel)(Parameters...), Arguments... arguments) {
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim = {launch.cluster, 1, 1};
-  cudaLaunchConfig_t config = {};
-  config.gridDim = launch.grid;
-  config.blockDim = launch.block;
-  config.dynamicSmemBytes = launch.shared_bytes;
-  config.stream = launch.stream;
-  config.attrs = &attribute;
-  config.numAttrs = launch.cluster == 1 ? 0 : 1;
-  return cudaLaunchKernelEx(&config, kernel, arguments...);
+  const Configuration configuration(launch);
+  return cudaLaunchKernelEx(&configuration.config, kernel, arguments...);
 }
 
 void devices(const emulated::Preset& preset) {
@@ -119,6 +126,71 @@ void refused_launches(const emulated::Preset& preset) {
   }
   EXPECT_ERROR(launch({8, 64, 0, 1, reinterpret_cast<cudaStream_t>(&failures)}, nothing),
                cudaErrorInvalidResourceHandle);
+  EXPECT_ERROR(cudaDeviceSynchronize(), cudaSuccess);
+  cudaGetLastError();
+}
+
+__global__ void in_clusters() {}
+
+// The runtime says how large a cluster may be, and larger ones are refused.
+void clusters(const emulated::Preset& preset) {
+  int count = -1;
+  const auto ask_largest = [&](const Launch& launch) {
+    const Configuration configuration(launch);
+    return cudaOccupancyMaxPotentialClusterSize(&count, in_clusters, &configuration.config);
+  };
+  const auto ask_active = [&](const Launch& launch) {
+    const Configuration configuration(launch);
+    return cudaOccupancyMaxActiveClusters(&count, in_clusters, &configuration.config);
+  };
+  const auto largest = [&](const Launch& launch) {
+    EXPECT_ERROR(ask_largest(launch), cudaSuccess);
+    return count;
+  };
+  const auto active = [&](const Launch& launch) {
+    EXPECT_ERROR(ask_active(launch), cudaSuccess);
+    return count;
+  };
+  if (preset.largest_cluster == 0) {
+    EXPECT_ERROR(ask_largest({}), cudaErrorNotSupported);
+    EXPECT_ERROR(ask_active({}), cudaErrorNotSupported);
+    EXPECT(count == -1);
+    cudaGetLastError();
+    return;
+  }
+  EXPECT(largest({}) == 8);
+  EXPECT(largest({8, 64, 0, 2}) == 8);
+  EXPECT(active({8, 1024, 0, 8}) == preset.multiprocessors * (preset.threads_per_multiprocessor / 1024) / 8);
+  count = -1;
+  EXPECT_ERROR(ask_active({16, 64, 0, 16}), cudaErrorInvalidClusterSize);
+  EXPECT_ERROR(ask_largest({8, 1025}), cudaErrorInvalidConfiguration);
+  EXPECT_ERROR(ask_largest({8, 64, preset.shared_per_block}), cudaErrorInvalidValue);
+  EXPECT(count == -1);
+
+  EXPECT_ERROR(cudaFuncSetAttribute(in_clusters, cudaFuncAttributeNonPortableClusterSizeAllowed, 1), cudaSuccess);
+  EXPECT_ERROR(cudaFuncSetAttribute(in_clusters, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(preset.shared_per_block)),
+               cudaSuccess);
+  EXPECT(largest({}) == preset.largest_cluster);
+  // With all of a multiprocessor's shared memory, one block in each.
+  EXPECT(active({8, 64, preset.shared_per_block, 8}) == preset.multiprocessors / 8);
+
+  emulated::Settings settings = emulated::settings();
+  for (const int there : {4, 1}) {
+    settings.cluster = there;
+    EXPECT(emulated::configure(settings));
+    EXPECT(largest({}) == there);
+    EXPECT_ERROR(launch({8, 64, 0, static_cast<unsigned>(there)}, in_clusters), cudaSuccess);
+    EXPECT_ERROR(launch({8, 64, 0, static_cast<unsigned>(2 * there)}, in_clusters), cudaErrorInvalidClusterSize);
+    EXPECT_ERROR(launch({8, 64, 0, 8}, nothing), cudaErrorInvalidClusterSize);
+  }
+  settings.cluster = 100;  // larger than there are
+  EXPECT(emulated::configure(settings));
+  EXPECT(largest({}) == preset.largest_cluster);
+  settings.cluster = -1;
+  EXPECT(!emulated::configure(settings));
+  settings.cluster = 0;
+  EXPECT(emulated::configure(settings));
   EXPECT_ERROR(cudaDeviceSynchronize(), cudaSuccess);
   cudaGetLastError();
 }
@@ -308,6 +380,7 @@ int main() {
   devices(preset);
   last_error();
   refused_launches(preset);
+  clusters(preset);
   memory();
   pools();
   streams();

@@ -1,4 +1,5 @@
 // Kernel launches: what the runtime refuses, and what it enqueues.
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -42,13 +43,34 @@ bool is_block(dim3 block) {
          block.z <= 64 && block.x * block.y * block.z <= kMostThreads;
 }
 
+// The largest cluster that the device runs this kernel in. The blocks of a cluster run in one group of multiprocessors,
+// so that a GPU that is cut into small partitions may have smaller ones than its generation promises.
+unsigned largest_cluster(const KernelLimits& limits) {
+  const int allowed = limits.any_cluster_size ? machine().preset->largest_cluster : kLargestPortableCluster;
+  const int there = machine().settings.cluster;
+  return static_cast<unsigned>(there != 0 ? std::min(there, allowed) : allowed);
+}
+
 cudaError_t check_cluster(dim3 grid, dim3 cluster, const KernelLimits& limits) {
   if (cluster.x == 1 && cluster.y == 1 && cluster.z == 1) return cudaSuccess;
   if (machine().preset->largest_cluster == 0) return cudaErrorNotSupported;
   if (cluster.x == 0 || cluster.y != 1 || cluster.z != 1) return cudaErrorInvalidValue;
   if (grid.x % cluster.x != 0) return cudaErrorInvalidClusterSize;
-  const int largest = limits.any_cluster_size ? machine().preset->largest_cluster : kLargestPortableCluster;
-  return cluster.x > static_cast<unsigned>(largest) ? cudaErrorInvalidClusterSize : cudaSuccess;
+  return cluster.x > largest_cluster(limits) ? cudaErrorInvalidClusterSize : cudaSuccess;
+}
+
+cudaError_t check_block(const cudaLaunchConfig_t& config, const KernelLimits& limits) {
+  if (!is_block(config.blockDim)) return cudaErrorInvalidConfiguration;
+  return config.dynamicSmemBytes > limits.shared_bytes ? cudaErrorInvalidValue : cudaSuccess;
+}
+
+// Of a kernel, with nothing but threads and shared memory to limit them.
+uint64_t blocks_per_multiprocessor(const cudaLaunchConfig_t& config) {
+  const Preset& preset = *machine().preset;
+  const uint64_t threads = uint64_t(config.blockDim.x) * config.blockDim.y * config.blockDim.z;
+  const uint64_t by_threads = static_cast<unsigned>(preset.threads_per_multiprocessor) / threads;
+  const size_t reserved = preset.shared_per_multiprocessor - preset.shared_per_block;
+  return std::min(by_threads, uint64_t(preset.shared_per_multiprocessor / (config.dynamicSmemBytes + reserved)));
 }
 
 void allow_windows(int device) {
@@ -66,10 +88,10 @@ cudaError_t launch(const cudaLaunchConfig_t* config, std::unique_ptr<const Kerne
     const auto stream = find_stream(config->stream);
     if (stream == nullptr || stream->device != current_device()) return cudaErrorInvalidResourceHandle;
     const KernelLimits& limits = kernel_limits()[call->kernel];
-    if (!is_grid(config->gridDim) || !is_block(config->blockDim)) return cudaErrorInvalidConfiguration;
-    if (config->dynamicSmemBytes > limits.shared_bytes) return cudaErrorInvalidValue;
+    if (!is_grid(config->gridDim)) return cudaErrorInvalidConfiguration;
     const dim3 cluster = cluster_of(*config);
-    const cudaError_t error = check_cluster(config->gridDim, cluster, limits);
+    cudaError_t error = check_block(*config, limits);
+    if (error == cudaSuccess) error = check_cluster(config->gridDim, cluster, limits);
     if (error != cudaSuccess) return error;
     if (!reserve_windows()) return cudaErrorMemoryAllocation;
 
@@ -78,8 +100,8 @@ cudaError_t launch(const cudaLaunchConfig_t* config, std::unique_ptr<const Kerne
     const Grid grid{shared_call.get(), config->gridDim, config->blockDim, cluster.x, config->dynamicSmemBytes};
     const int device = stream->device;
     enqueue(stream.get(), [shared_call, grid, device] {
-      const cudaError_t error = injected("kernel", device, false);
-      if (error != cudaSuccess) return error;
+      const cudaError_t injected_error = injected("kernel", device, false);
+      if (injected_error != cudaSuccess) return injected_error;
       allow_windows(device);
       return run_grid(grid, &machine().random);
     });
@@ -118,6 +140,32 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* ke
     attributes->numRegs = 32;
     attributes->ptxVersion = attributes->binaryVersion = architecture;
     attributes->maxDynamicSharedSizeBytes = static_cast<int>(kernel_limits()[kernel].shared_bytes);
+    return cudaSuccess;
+  });
+}
+
+// Both look at the kernel's attributes and at the block's size and shared memory in the configuration; the first passes
+// over the cluster in it.
+cudaError_t cudaOccupancyMaxPotentialClusterSize(int* blocks, const void* kernel, const cudaLaunchConfig_t* config) {
+  return device_call("cudaOccupancyMaxPotentialClusterSize", [&](Lock&) {
+    if (machine().preset->largest_cluster == 0) return cudaErrorNotSupported;
+    const KernelLimits& limits = kernel_limits()[kernel];
+    const cudaError_t error = check_block(*config, limits);
+    if (error == cudaSuccess) *blocks = static_cast<int>(largest_cluster(limits));
+    return error;
+  });
+}
+
+cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* kernel, const cudaLaunchConfig_t* config) {
+  return device_call("cudaOccupancyMaxActiveClusters", [&](Lock&) {
+    if (machine().preset->largest_cluster == 0) return cudaErrorNotSupported;
+    const KernelLimits& limits = kernel_limits()[kernel];
+    const dim3 cluster = cluster_of(*config);
+    cudaError_t error = check_block(*config, limits);
+    if (error == cudaSuccess) error = check_cluster(cluster, cluster, limits);
+    if (error != cudaSuccess) return error;
+    const auto multiprocessors = static_cast<unsigned>(machine().multiprocessors());
+    *clusters = static_cast<int>(multiprocessors * blocks_per_multiprocessor(*config) / cluster.x);
     return cudaSuccess;
   });
 }
