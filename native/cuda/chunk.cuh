@@ -26,16 +26,6 @@ struct PartOfWarp {
   int lanes;
 };
 
-template <class T>
-__device__ __forceinline__ T shuffle_xor(T value, int mask) {
-  return __shfl_xor_sync(kAllLanes, value, mask);
-}
-
-template <class T>
-__device__ __forceinline__ T from_first_lane(T value) {
-  return __shfl_sync(kAllLanes, value, 0);
-}
-
 // The sum of a row's part, with its maximum: what blocks and launches hand each other.
 template <class T>
 struct alignas(16) PartialSum {
@@ -106,7 +96,9 @@ class ChunkSum {
 
   // In every lane.
   __device__ __forceinline__ PartialSum<T> total(Lanes lanes) {
-    for (int offset = lanes.lanes / 2; offset > 0; offset /= 2) on_grid_ = on_grid_ + shuffle_xor(on_grid_, offset);
+    for (int offset = lanes.lanes / 2; offset > 0; offset /= 2) {
+      on_grid_ = on_grid_ + __shfl_xor_sync(kAllLanes, on_grid_, offset);
+    }
     const Sum<T> sum = chunk_sum(exponent_, on_grid_, fold(lanes));
     return {max_, sum.exponent, sum.head, sum.tail};
   }
@@ -129,13 +121,13 @@ class ChunkSum {
       for (int i = 0; i < held / 2; i++) {
         const T kept = upper ? rest_[i + held / 2] : rest_[i];
         const T given = upper ? rest_[i] : rest_[i + held / 2];
-        rest_[i] = kept + shuffle_xor(given, offset);
+        rest_[i] = kept + __shfl_xor_sync(kAllLanes, given, offset);
       }
     }
-    for (; offset > 0; offset /= 2) rest_[0] = rest_[0] + shuffle_xor(rest_[0], offset);
+    for (; offset > 0; offset /= 2) rest_[0] = rest_[0] + __shfl_xor_sync(kAllLanes, rest_[0], offset);
 #pragma unroll
     for (int dealt = lanes.lanes / 2, held = V; held > 1; held /= 2, dealt /= 2) {
-      rest_[0] = rest_[0] + shuffle_xor(rest_[0], dealt);
+      rest_[0] = rest_[0] + __shfl_xor_sync(kAllLanes, rest_[0], dealt);
     }
     return rest_[0];
   }
@@ -151,7 +143,9 @@ class ChunkSum {
 // The largest value that any of the lanes has, in every lane.
 template <class T>
 __device__ __forceinline__ T largest_of_lanes(T value, int lanes) {
-  for (int offset = lanes / 2; offset > 0; offset /= 2) value = larger(shuffle_xor(value, offset), value);
+  for (int offset = lanes / 2; offset > 0; offset /= 2) {
+    value = larger(__shfl_xor_sync(kAllLanes, value, offset), value);
+  }
   return value;
 }
 
@@ -314,14 +308,19 @@ template <class T>
 __device__ __noinline__ PartialSum<T> tree_of_lanes(PartialSum<T> part, int count) {
 #pragma unroll 1
   for (int offset = 1; offset < count; offset *= 2) {
-    const PartialSum<T> other = {shuffle_xor(part.max, offset), shuffle_xor(part.exponent, offset),
-                                 shuffle_xor(part.head, offset), shuffle_xor(part.tail, offset)};
+    PartialSum<T> other;
+    other.max = __shfl_xor_sync(kAllLanes, part.max, offset);
+    other.exponent = __shfl_xor_sync(kAllLanes, part.exponent, offset);
+    other.head = __shfl_xor_sync(kAllLanes, part.head, offset);
+    other.tail = __shfl_xor_sync(kAllLanes, part.tail, offset);
     part = merge(part, other);
   }
   // The lanes beyond have merged nothing.
   if (count <= kWarpLanes / 2) {
-    part = {from_first_lane(part.max), from_first_lane(part.exponent), from_first_lane(part.head),
-            from_first_lane(part.tail)};
+    part.max = __shfl_sync(kAllLanes, part.max, 0);
+    part.exponent = __shfl_sync(kAllLanes, part.exponent, 0);
+    part.head = __shfl_sync(kAllLanes, part.head, 0);
+    part.tail = __shfl_sync(kAllLanes, part.tail, 0);
   }
   return part;
 }

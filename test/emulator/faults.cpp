@@ -11,6 +11,7 @@
 #include <cstring>
 #include <vector>
 
+#include "../../native/cuda/chunk.cuh"
 #include "emulator.h"
 
 namespace {
@@ -333,6 +334,24 @@ void shuffle_in_two_places() {
   launch({}, sum_in_two_places<fault>, y.data);
 }
 
+// Half of a warp does one of the library's exchanges, half another, with as many shuffles.
+template <bool fault>
+__global__ void largest_in_two_ways(float* y) {
+  const unsigned i = index_of_thread();
+  float v = y[i];
+  if (fault && threadIdx.x % 2 == 0) {
+    for (int round = 0; round < 4; round++) v = softmax_native::cuda::largest_of_lanes(v, 32);
+  } else {
+    v = softmax_native::cuda::tree_of_lanes(softmax_native::cuda::PartialSum<float>{v, 0, v, 0}, 32).max;
+  }
+  y[i] = v;
+}
+template <bool fault>
+void two_exchanges_of_the_library() {
+  const DeviceFloats y;
+  launch({}, largest_in_two_ways<fault>, y.data);
+}
+
 template <bool fault>
 __global__ void sum_of_some(float* y, unsigned count) {
   const unsigned i = index_of_thread();
@@ -616,6 +635,7 @@ constexpr Fault kFaults[] = {
     FAULT(misaligned_double2),
     FAULT(divergent_shuffle),
     FAULT(shuffle_in_two_places),
+    FAULT(two_exchanges_of_the_library),
     FAULT(shuffle_after_exit),
     FAULT(divergent_vote),
     FAULT(shuffle_of_some_lanes),

@@ -60,6 +60,7 @@ const faults: Record<string, Expected> = {
   misaligned_double2: { error: misaligned, finding: /^misaligned: .* no multiple of 16/ },
   divergent_shuffle: { error: launchFailure, finding: /^divergence: .*a shuffle/ },
   shuffle_in_two_places: { error: launchFailure, finding: /^divergence: .*a shuffle .*a shuffle/ },
+  two_exchanges_of_the_library: { error: launchFailure, finding: /^divergence: .*a shuffle .*a shuffle/ },
   shuffle_after_exit: { error: launchFailure, finding: /^divergence: .*a shuffle/ },
   divergent_vote: { error: launchFailure, finding: /^divergence: .*a vote/ },
   shuffle_of_some_lanes: { error: launchFailure, finding: /^divergence: .*lanes 0000ffff/ },

@@ -22,7 +22,8 @@
 
 namespace emulated {
 
-// A place in the source, by which lanes that wait at different barriers or shuffles are told apart.
+// A place in the source, by which lanes that wait at different barriers or shuffles are told apart. All calls of a
+// function that hides a shuffle are one place, so kernels call the shuffles themselves.
 struct Site {
   const char* file;
   unsigned line;
