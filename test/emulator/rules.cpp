@@ -195,6 +195,36 @@ void clusters(const emulated::Preset& preset) {
   cudaGetLastError();
 }
 
+__global__ void on_two_devices() {}
+
+// A kernel's attributes belong to the device that was current when they were set.
+void attributes_of_devices(const emulated::Preset& preset) {
+  emulated::Settings settings = emulated::settings();
+  settings.devices = 2;
+  EXPECT(emulated::configure(settings));
+  const int most = static_cast<int>(preset.shared_per_block);
+  const bool has_clusters = preset.largest_cluster > 8;
+  EXPECT_ERROR(cudaFuncSetAttribute(on_two_devices, cudaFuncAttributeMaxDynamicSharedMemorySize, most), cudaSuccess);
+  if (has_clusters) {
+    EXPECT_ERROR(cudaFuncSetAttribute(on_two_devices, cudaFuncAttributeNonPortableClusterSizeAllowed, 1), cudaSuccess);
+  }
+  for (const int device : {1, 0}) {
+    EXPECT_ERROR(cudaSetDevice(device), cudaSuccess);
+    cudaFuncAttributes attributes;
+    EXPECT_ERROR(cudaFuncGetAttributes(&attributes, on_two_devices), cudaSuccess);
+    EXPECT(attributes.maxDynamicSharedSizeBytes == (device == 0 ? most : 48 * 1024));
+    EXPECT_ERROR(launch({8, 64, preset.shared_per_block}, on_two_devices),
+                 device == 0 ? cudaSuccess : cudaErrorInvalidValue);
+    if (has_clusters) {
+      EXPECT_ERROR(launch({32, 64, 0, 16}, on_two_devices), device == 0 ? cudaSuccess : cudaErrorInvalidClusterSize);
+    }
+    EXPECT_ERROR(cudaDeviceSynchronize(), cudaSuccess);
+  }
+  settings.devices = 1;
+  EXPECT(emulated::configure(settings));
+  cudaGetLastError();
+}
+
 void memory() {
   size_t before, during, total;
   EXPECT_ERROR(cudaMemGetInfo(&before, &total), cudaSuccess);
@@ -381,6 +411,7 @@ int main() {
   last_error();
   refused_launches(preset);
   clusters(preset);
+  attributes_of_devices(preset);
   memory();
   pools();
   streams();

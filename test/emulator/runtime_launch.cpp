@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <tuple>
 
 #include "copies.h"
 #include "grid.h"
@@ -21,9 +22,10 @@ struct KernelLimits {
   bool any_cluster_size = false;
 };
 
-std::map<const void*, KernelLimits>& kernel_limits() {
-  static auto* limits = new std::map<const void*, KernelLimits>;
-  return *limits;
+// Of a kernel on the current device: what is set for one device says nothing of another.
+KernelLimits& limits_of(const void* kernel) {
+  static auto* limits = new std::map<std::tuple<const Preset*, int, const void*>, KernelLimits>;
+  return (*limits)[{machine().preset, current_device(), kernel}];
 }
 
 dim3 cluster_of(const cudaLaunchConfig_t& config) {
@@ -87,7 +89,7 @@ cudaError_t launch(const cudaLaunchConfig_t* config, std::unique_ptr<const Kerne
   return device_call("cudaLaunchKernelEx", [&](Lock&) {
     const auto stream = find_stream(config->stream);
     if (stream == nullptr || stream->device != current_device()) return cudaErrorInvalidResourceHandle;
-    const KernelLimits& limits = kernel_limits()[call->kernel];
+    const KernelLimits& limits = limits_of(call->kernel);
     if (!is_grid(config->gridDim)) return cudaErrorInvalidConfiguration;
     const dim3 cluster = cluster_of(*config);
     cudaError_t error = check_block(*config, limits);
@@ -115,7 +117,7 @@ extern "C" {
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   return device_call("cudaFuncSetAttribute", [&](Lock&) {
-    KernelLimits& limits = kernel_limits()[kernel];
+    KernelLimits& limits = limits_of(kernel);
     switch (attribute) {
       case cudaFuncAttributeMaxDynamicSharedMemorySize:
         if (value < 0 || static_cast<size_t>(value) > machine().preset->shared_per_block) return cudaErrorInvalidValue;
@@ -139,7 +141,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* ke
     attributes->maxThreadsPerBlock = kMostThreads;
     attributes->numRegs = 32;
     attributes->ptxVersion = attributes->binaryVersion = architecture;
-    attributes->maxDynamicSharedSizeBytes = static_cast<int>(kernel_limits()[kernel].shared_bytes);
+    attributes->maxDynamicSharedSizeBytes = static_cast<int>(limits_of(kernel).shared_bytes);
     return cudaSuccess;
   });
 }
@@ -149,7 +151,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* ke
 cudaError_t cudaOccupancyMaxPotentialClusterSize(int* blocks, const void* kernel, const cudaLaunchConfig_t* config) {
   return device_call("cudaOccupancyMaxPotentialClusterSize", [&](Lock&) {
     if (machine().preset->largest_cluster == 0) return cudaErrorNotSupported;
-    const KernelLimits& limits = kernel_limits()[kernel];
+    const KernelLimits& limits = limits_of(kernel);
     const cudaError_t error = check_block(*config, limits);
     if (error == cudaSuccess) *blocks = static_cast<int>(largest_cluster(limits));
     return error;
@@ -159,7 +161,7 @@ cudaError_t cudaOccupancyMaxPotentialClusterSize(int* blocks, const void* kernel
 cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* kernel, const cudaLaunchConfig_t* config) {
   return device_call("cudaOccupancyMaxActiveClusters", [&](Lock&) {
     if (machine().preset->largest_cluster == 0) return cudaErrorNotSupported;
-    const KernelLimits& limits = kernel_limits()[kernel];
+    const KernelLimits& limits = limits_of(kernel);
     const dim3 cluster = cluster_of(*config);
     cudaError_t error = check_block(*config, limits);
     if (error == cudaSuccess) error = check_cluster(cluster, cluster, limits);
