@@ -49,7 +49,7 @@ __device__ __forceinline__ MaxWithIndex<T> largest_of(const T* x, int64_t stride
 }
 
 template <class T>
-__global__ void __launch_bounds__(kRowMaxThreads)
+__global__ void __launch_bounds__(256)
     short_row_max(const T* x, T* max, int32_t* argmax, int64_t rows, int64_t k, int lanes_per_row) {
   const int64_t row =
       (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / static_cast<unsigned>(lanes_per_row);
@@ -62,9 +62,8 @@ __global__ void __launch_bounds__(kRowMaxThreads)
 
 // A block for each slice of a row.
 template <class T, int V>
-__global__ void __launch_bounds__(kRowMaxThreads)
-    long_row_max(const T* x, T* max, int32_t* argmax, Partials<T> partials, int64_t k, unsigned slices,
-                 int64_t slice_columns) {
+__global__ void __launch_bounds__(256) long_row_max(const T* x, T* max, int32_t* argmax, Partials<T> partials,
+                                                    int64_t k, unsigned slices, int64_t slice_columns) {
   constexpr int at_once = 4;
   const int64_t row = blockIdx.x / slices;
   x += row * k;
@@ -107,8 +106,8 @@ __global__ void __launch_bounds__(kRowMaxThreads)
 
 // A thread for each slice of a column.
 template <class T>
-__global__ void __launch_bounds__(kRowMaxThreads) column_max(const T* x, T* max, int32_t* argmax, Partials<T> partials,
-                                                             Layout layout, unsigned slices, int64_t slice_columns) {
+__global__ void __launch_bounds__(256) column_max(const T* x, T* max, int32_t* argmax, Partials<T> partials,
+                                                  Layout layout, unsigned slices, int64_t slice_columns) {
   const int64_t row = static_cast<int64_t>(blockIdx.x / slices) * blockDim.x + threadIdx.x;
   if (row >= layout.outer * layout.inner) return;
   const int64_t slice = blockIdx.x % slices;
@@ -126,7 +125,7 @@ __global__ void __launch_bounds__(kRowMaxThreads) column_max(const T* x, T* max,
 
 // A warp for each row.
 template <class T>
-__global__ void __launch_bounds__(kRowMaxThreads)
+__global__ void __launch_bounds__(256)
     merge_row_max(Partials<T> partials, T* max, int32_t* argmax, int64_t rows, int slices) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_of_thread();
   if (row >= rows) return;

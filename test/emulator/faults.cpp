@@ -249,6 +249,14 @@ void copy_past_the_end() {
   std::printf("copy: %s\n", cudaGetErrorName(error));
 }
 
+constexpr int kMostThreads = kThreads;
+__global__ void __launch_bounds__(kMostThreads) bounds_by_name() {}
+__global__ void __launch_bounds__(128) bounds_by_number() {}
+template <bool fault>
+void unknown_launch_bounds() {
+  launch({}, fault ? bounds_by_name : bounds_by_number);
+}
+
 // Memory that nobody has written.
 
 template <bool fault>
@@ -628,6 +636,7 @@ constexpr Fault kFaults[] = {
     FAULT(kernel_uses_host_memory),
     FAULT(memory_of_another_device),
     FAULT(copy_past_the_end),
+    FAULT(unknown_launch_bounds),
     FAULT(uninitialised_shared),
     FAULT(uninitialised_device),
     FAULT(uninitialised_by_copy),

@@ -50,6 +50,10 @@ const faults: Record<string, Expected> = {
   kernel_uses_host_memory: { error: illegalAddress, finding: /^out of bounds: .*reads .* host memory/ },
   memory_of_another_device: { error: illegalAddress, finding: /^out of bounds: .* on another device/ },
   copy_past_the_end: { error: success, finding: /^out of bounds: cudaMemcpy of 2048 bytes/ },
+  unknown_launch_bounds: {
+    error: success,
+    finding: /^misuse: the launch bounds of bounds_by_name, kMostThreads, are not a number/,
+  },
   uninitialised_shared: {
     error: success,
     finding: /^uninitialised: .*reads byte 0 of the 512 bytes of shared memory/,

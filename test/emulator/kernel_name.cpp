@@ -1,17 +1,18 @@
-// Kernels have internal linkage or hidden visibility, so that the dynamic linker does not know them: their names are
-// read from the symbol table of the file that holds them.
+// Kernels have internal linkage or hidden visibility, so that the dynamic linker does not know them: their names, and
+// their launch bounds as a part of these, are read from the symbol table of the file that holds them.
 #include "kernel_name.h"
 
 #include <cxxabi.h>
 #include <dlfcn.h>
 
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <vector>
+
+#include "findings.h"
 
 #if defined(__linux__)
 #include <elf.h>
@@ -28,6 +29,17 @@ std::string demangled(const std::string& symbol) {
   const std::string result = name;
   std::free(name);
   return result;
+}
+
+// Takes "[abi:launch_bounds_256]" out of the name and returns "256", or nothing where the kernel has none.
+std::string take_launch_bounds(std::string* name) {
+  const std::string before = "[abi:launch_bounds_";
+  const size_t begin = name->find(before);
+  if (begin == std::string::npos) return {};
+  const size_t end = name->find(']', begin);
+  const std::string bounds = name->substr(begin + before.size(), end - begin - before.size());
+  name->erase(begin, end + 1 - begin);
+  return bounds;
 }
 
 // "void ns::(anonymous namespace)::kernel<float, 4>(float const*, long)" as "ns::kernel<float, 4>".
@@ -124,17 +136,24 @@ bool constant(const void*) { return true; }
 
 }  // namespace
 
-const std::string& kernel_name(const void* kernel) {
-  static auto* names = new std::map<const void*, std::string>;
-  std::string& name = (*names)[kernel];
-  if (name.empty()) name = without_signature(demangled(symbol_at(kernel)));
-  if (name.empty()) {
-    char digits[32];
-    std::snprintf(digits, sizeof digits, "%p", kernel);
-    name = digits;
+const KernelSymbol& kernel_symbol(const void* kernel) {
+  static auto* symbols = new std::map<const void*, KernelSymbol>;
+  KernelSymbol& symbol = (*symbols)[kernel];
+  if (!symbol.name.empty()) return symbol;
+  std::string name = demangled(symbol_at(kernel));
+  const std::string bounds = take_launch_bounds(&name);
+  symbol.name = name.empty() ? text("%p", kernel) : without_signature(name);
+  if (bounds.empty()) return symbol;
+  const unsigned long threads = std::strtoul(bounds.c_str(), nullptr, 10);
+  if (threads > 0) {
+    symbol.most_threads = static_cast<unsigned>(threads);
+  } else {
+    add_finding(symbol.name, "misuse: the launch bounds of " + symbol.name + ", " + bounds + ", are not a number");
   }
-  return name;
+  return symbol;
 }
+
+const std::string& kernel_name(const void* kernel) { return kernel_symbol(kernel).name; }
 
 bool is_constant(const void* address) { return constant(address); }
 

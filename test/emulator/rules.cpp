@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "emulator.h"
@@ -127,6 +128,28 @@ void refused_launches(const emulated::Preset& preset) {
   EXPECT_ERROR(launch({8, 64, 0, 1, reinterpret_cast<cudaStream_t>(&failures)}, nothing),
                cudaErrorInvalidResourceHandle);
   EXPECT_ERROR(cudaDeviceSynchronize(), cudaSuccess);
+  cudaGetLastError();
+}
+
+__global__ void __launch_bounds__(128) bounded() {}
+template <class T>
+__global__ void __launch_bounds__(256, sizeof(T) == 4 ? 2 : 1) bounded_instance() {}
+
+// More threads than a kernel was compiled for are refused.
+void launch_bounds() {
+  cudaFuncAttributes attributes;
+  for (const auto& [kernel, most] : {std::pair(bounded, 128), std::pair(bounded_instance<float>, 256)}) {
+    EXPECT_ERROR(cudaFuncGetAttributes(&attributes, kernel), cudaSuccess);
+    EXPECT(attributes.maxThreadsPerBlock == most);
+    EXPECT_ERROR(launch({8, static_cast<unsigned>(most)}, kernel), cudaSuccess);
+    EXPECT_ERROR(launch({8, dim3(2, static_cast<unsigned>(most) / 2)}, kernel), cudaSuccess);
+    EXPECT_ERROR(launch({8, static_cast<unsigned>(most) + 1}, kernel), cudaErrorInvalidValue);
+    EXPECT_ERROR(launch({8, dim3(3, static_cast<unsigned>(most) / 2)}, kernel), cudaErrorInvalidValue);
+  }
+  EXPECT_ERROR(cudaFuncGetAttributes(&attributes, nothing), cudaSuccess);
+  EXPECT(attributes.maxThreadsPerBlock == 1024);
+  EXPECT_ERROR(cudaDeviceSynchronize(), cudaSuccess);
+  EXPECT(emulated::launches().count("bounded") == 1 && emulated::launches().count("bounded_instance<float>") == 1);
   cudaGetLastError();
 }
 
@@ -410,6 +433,7 @@ int main() {
   devices(preset);
   last_error();
   refused_launches(preset);
+  launch_bounds();
   clusters(preset);
   attributes_of_devices(preset);
   memory();

@@ -61,8 +61,10 @@ cudaError_t check_cluster(dim3 grid, dim3 cluster, const KernelLimits& limits) {
   return cluster.x > largest_cluster(limits) ? cudaErrorInvalidClusterSize : cudaSuccess;
 }
 
-cudaError_t check_block(const cudaLaunchConfig_t& config, const KernelLimits& limits) {
-  if (!is_block(config.blockDim)) return cudaErrorInvalidConfiguration;
+cudaError_t check_block(const cudaLaunchConfig_t& config, const void* kernel, const KernelLimits& limits) {
+  const dim3 block = config.blockDim;
+  if (!is_block(block)) return cudaErrorInvalidConfiguration;
+  if (block.x * block.y * block.z > kernel_symbol(kernel).most_threads) return cudaErrorInvalidValue;
   return config.dynamicSmemBytes > limits.shared_bytes ? cudaErrorInvalidValue : cudaSuccess;
 }
 
@@ -92,7 +94,7 @@ cudaError_t launch(const cudaLaunchConfig_t* config, std::unique_ptr<const Kerne
     const KernelLimits& limits = limits_of(call->kernel);
     if (!is_grid(config->gridDim)) return cudaErrorInvalidConfiguration;
     const dim3 cluster = cluster_of(*config);
-    cudaError_t error = check_block(*config, limits);
+    cudaError_t error = check_block(*config, call->kernel, limits);
     if (error == cudaSuccess) error = check_cluster(config->gridDim, cluster, limits);
     if (error != cudaSuccess) return error;
     if (!reserve_windows()) return cudaErrorMemoryAllocation;
@@ -138,7 +140,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* ke
   return device_call("cudaFuncGetAttributes", [&](Lock&) {
     const int architecture = machine().preset->major * 10 + machine().preset->minor;
     *attributes = {};
-    attributes->maxThreadsPerBlock = kMostThreads;
+    attributes->maxThreadsPerBlock = static_cast<int>(kernel_symbol(kernel).most_threads);
     attributes->numRegs = 32;
     attributes->ptxVersion = attributes->binaryVersion = architecture;
     attributes->maxDynamicSharedSizeBytes = static_cast<int>(limits_of(kernel).shared_bytes);
@@ -152,7 +154,7 @@ cudaError_t cudaOccupancyMaxPotentialClusterSize(int* blocks, const void* kernel
   return device_call("cudaOccupancyMaxPotentialClusterSize", [&](Lock&) {
     if (machine().preset->largest_cluster == 0) return cudaErrorNotSupported;
     const KernelLimits& limits = limits_of(kernel);
-    const cudaError_t error = check_block(*config, limits);
+    const cudaError_t error = check_block(*config, kernel, limits);
     if (error == cudaSuccess) *blocks = static_cast<int>(largest_cluster(limits));
     return error;
   });
@@ -163,7 +165,7 @@ cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* kernel, co
     if (machine().preset->largest_cluster == 0) return cudaErrorNotSupported;
     const KernelLimits& limits = limits_of(kernel);
     const dim3 cluster = cluster_of(*config);
-    cudaError_t error = check_block(*config, limits);
+    cudaError_t error = check_block(*config, kernel, limits);
     if (error == cudaSuccess) error = check_cluster(cluster, cluster, limits);
     if (error != cudaSuccess) return error;
     const auto multiprocessors = static_cast<unsigned>(machine().multiprocessors());

@@ -13,7 +13,9 @@
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
-#define __launch_bounds__(...)
+// The most threads of a block, as a part of the kernel's symbol, where launches find it (kernel_name.cpp). It must be
+// written as a number; the name of a constant would be found as that name.
+#define __launch_bounds__(threads, ...) __attribute__((abi_tag("launch_bounds_" #threads)))
 #define __align__(n) alignas(n)
 
 #if defined(__GNUC__) && !defined(__restrict__)
