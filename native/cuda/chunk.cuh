@@ -1,11 +1,11 @@
 // A chunk of a row, summed by a warp in the order of numerics/sum.h, and its probabilities.
 //
-// A group of G lanes (a power of two up to 32) takes E columns in each lane, in vectors of V adjacent ones: register
-// u = v * V + e of lane t is column v * G * V + t * V + e. The 256 lanes of the order of a sum are the columns modulo
-// 256. So 8 registers of 32 lanes are 256 columns, one for each lane of the order; registers u, u + 8, u + 16 ... are the
-// terms of one lane, in ascending order; and the highest bits of the order's lane are register bits above V, the middle
-// ones the bits of t, the lowest ones the register bits below V. Folding in halves, high bit first, is then additions in
-// registers, shuffles, and additions in registers.
+// A group of G lanes (a power of two up to 32) takes E columns in each lane, in vectors of V adjacent ones: register u
+// = v * V + e of lane t is column v * G * V + t * V + e. The 256 lanes of the order of a sum are the columns modulo
+// 256. So 8 registers of 32 lanes are 256 columns, one for each lane of the order; registers u, u + 8, u + 16 ... are
+// the terms of one lane, in ascending order; and the highest bits of the order's lane are register bits above V, the
+// middle ones the bits of t, the lowest ones the register bits below V. Folding in halves, high bit first, is then
+// additions in registers, shuffles, and additions in registers.
 //
 // Where the columns live in registers (Columns), all of this is unrolled; where they live in shared memory
 // (sum_of_shared), 8 registers at a time go through a loop, which keeps the code short.
@@ -386,6 +386,17 @@ __device__ __forceinline__ PartialSum<T> tree_of_array(const PartialSum<T>* part
     count = (count + kWarpLanes - 1) / kWarpLanes;
   }
   return tree_of_lanes(lane < count ? parts[lane] : no_columns<T>(), count);
+}
+
+// The tree over the sums of a row's slices, at most 1024, by one warp.
+template <class T>
+__device__ __forceinline__ PartialSum<T> tree_of_slices(const PartialSum<T>* of_row, int slices) {
+  const int t = lane_of_thread();
+  WarpTree<T> tree;
+  for (int first = 0; first < slices; first += kWarpLanes) {
+    tree.push(tree_of_lanes(first + t < slices ? of_row[first + t] : no_columns<T>(), kWarpLanes));
+  }
+  return tree.total();
 }
 
 // The shift of a row whose slices have these maxima, in every lane.

@@ -4,13 +4,11 @@
 // machines without a GPU.
 #pragma once
 
+#include <cooperative_groups.h>
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
-
-#if defined(__CUDACC__) || defined(SOFTMAX_EMULATED_CUDA)
-#include <cooperative_groups.h>
-#endif
 
 #include "../numerics/format.h"
 #include "policy.h"
@@ -39,6 +37,10 @@ __device__ __forceinline__ unsigned char* shared_memory() {
 #define SOFTMAX_HAS_CLUSTERS 0
 #endif
 
+__device__ __forceinline__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % kWarpLanes; }
+__device__ __forceinline__ int warp_of_thread() { return static_cast<int>(threadIdx.x) / kWarpLanes; }
+__device__ __forceinline__ int warps_of_block() { return static_cast<int>(blockDim.x) / kWarpLanes; }
+
 // Waits for every thread of the cluster, and makes their writes to shared memory visible.
 __device__ __forceinline__ void synchronize_cluster() {
 #if SOFTMAX_HAS_CLUSTERS
@@ -56,9 +58,55 @@ __device__ __forceinline__ T* in_block_of_cluster(T* mine, int rank) {
 #endif
 }
 
-__device__ __forceinline__ int lane_of_thread() { return static_cast<int>(threadIdx.x) % kWarpLanes; }
-__device__ __forceinline__ int warp_of_thread() { return static_cast<int>(threadIdx.x) / kWarpLanes; }
-__device__ __forceinline__ int warps_of_block() { return static_cast<int>(blockDim.x) / kWarpLanes; }
+// The blocks that work on a row together: one, or all of a cluster.
+struct BlocksOfRow {
+  int count;
+
+  // Before any of them writes to another's shared memory, which must have started.
+  __device__ __forceinline__ void wait_for_start() const {
+    if (count > 1) synchronize_cluster();
+  }
+
+  __device__ __forceinline__ void wait_for_all() const {
+    if (count > 1) {
+      synchronize_cluster();
+    } else {
+      __syncthreads();
+    }
+  }
+
+  // Puts a value, which all lanes of the calling warp have, into the same place of the shared memory of each.
+  template <class Value>
+  __device__ __forceinline__ void put(Value* place, Value value) const {
+    for (int block = lane_of_thread(); block < count; block += kWarpLanes) {
+      *(count > 1 ? in_block_of_cluster(place, block) : place) = value;
+    }
+  }
+};
+
+// Copies from global to shared memory that a thread starts and later waits for, and which hold none of its registers on
+// their way. GPUs before 8.0 have none, and would load and store one element after the other: there are loops for them.
+__device__ __forceinline__ bool has_async_copies() {
+#if defined(SOFTMAX_EMULATED_CUDA)
+  return emulated::has_async_copies();
+#elif defined(__CUDA_ARCH__)
+  return __CUDA_ARCH__ >= 800;
+#else
+  return false;
+#endif
+}
+
+template <class Element>
+__device__ __forceinline__ void start_copy(Element* to, const Element* from) {
+  __pipeline_memcpy_async(to, from, sizeof(Element));
+}
+
+__device__ __forceinline__ void end_group_of_copies() { __pipeline_commit(); }
+
+// Waits for the thread's copies but those of the last groups, of which up to 8 are told apart.
+__device__ __forceinline__ void wait_for_copies(int groups_left) {
+  __pipeline_wait_prior(static_cast<size_t>(groups_left));
+}
 
 template <class T>
 __device__ __forceinline__ bool is_finite(T v) {
@@ -114,8 +162,8 @@ cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, int threads, i
   if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
   constexpr int64_t without_opt_in = 48 * 1024;
   if (shared_bytes > without_opt_in) {
-    // The limit belongs to the kernel, for all threads of the process: it is always set to the most there is, as another
-    // thread may be about to launch the same kernel with more.
+    // The limit belongs to the kernel, for all threads of the process: it is always set to the most there is, as
+    // another thread may be about to launch the same kernel with more.
     int device = 0, most = 0;
     cudaError_t error = cudaGetDevice(&device);
     if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);

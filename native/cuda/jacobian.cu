@@ -182,8 +182,6 @@ __global__ void __launch_bounds__(256, 1)
   }
 }
 
-constexpr int kEntriesPerThread = 16;
-
 template <class T>
 __global__ void __launch_bounds__(256, 1)
     jacobian_stream(const T* probabilities, const T* diagonal, T* out, bool in_vectors, LongDivisor by_k, int64_t first,
@@ -224,26 +222,6 @@ static bool starts_at_vector(const T* p) {
   return reinterpret_cast<uintptr_t>(p) % 16 == 0;
 }
 
-// Rows whose Jacobian is made in one launch.
-constexpr int64_t kTileJacobianColumns = 128;
-
-// Tiles whose entries start a line of 128 bytes, with a few spans of entries for each thread; of fewer rows where there
-// would not be two tiles for every multiprocessor.
-template <class T>
-static Plan tile_jacobian_plan(int64_t rows, int64_t k, const DeviceProperties& device) {
-  Plan plan = policy::tile({rows, k, 1}, sizeof(T), device);
-  const int64_t entry_bytes = k * k * static_cast<int64_t>(sizeof(T));
-  int64_t lines = 1;
-  while (lines * entry_bytes % 128 != 0) lines *= 2;
-  constexpr int64_t block_bytes = 64 * 1024;
-  int64_t wanted = policy::most(lines, policy::least(plan.tile_outer, block_bytes / entry_bytes) / lines * lines);
-  wanted = policy::least(wanted, policy::ceil_div(rows, 2 * device.multiprocessors));
-  plan.tile_outer = plan.rows_per_block = wanted;
-  plan.shared_bytes = 2 * plan.tile_outer * plan.stride * static_cast<int64_t>(sizeof(T));
-  plan.blocks = policy::ceil_div(rows, plan.tile_outer);
-  return plan;
-}
-
 template <class T>
 static int64_t rows_workspace(int64_t rows, int64_t k, const DeviceProperties& device) {
   return softmax_workspace<T>({rows, k, 1}, device);
@@ -273,10 +251,9 @@ cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t row
 template <class T>
 cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, int64_t, int64_t k, int64_t first,
                              int64_t last, const DeviceProperties&, cudaStream_t stream) {
-  constexpr int threads = 256;
-  const int64_t blocks = policy::ceil_div(last - first, threads * kEntriesPerThread);
-  return launch(jacobian_stream<T>, blocks, threads, 0, 1, stream, probabilities, diagonal, out, starts_at_vector(out),
-                LongDivisor(k), first, last - first);
+  const int64_t blocks = policy::ceil_div(last - first, kJacobianThreads * kEntriesPerThread);
+  return launch(jacobian_stream<T>, blocks, kJacobianThreads, 0, 1, stream, probabilities, diagonal, out,
+                starts_at_vector(out), LongDivisor(k), first, last - first);
 }
 
 template <class T>
@@ -289,7 +266,7 @@ template <class T>
 cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DeviceProperties& device, void* workspace,
                      cudaStream_t stream) {
   if (k <= kTileJacobianColumns) {
-    const Plan plan = tile_jacobian_plan<T>(rows, k, device);
+    const Plan plan = jacobian_plan(rows, k, sizeof(T), device);
     const bool in_vectors = starts_at_vector(out) && plan.tile_outer * k * k % kVector<T> == 0;
     return launch(tile_jacobian<T>, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, 1, stream, x, out,
                   in_vectors, Tiling({rows, k, 1}, plan), Divisor(k), plan.lanes_per_row);

@@ -3,14 +3,16 @@
 //
 // The regimes are named by where a row lives while it is worked on:
 //
-//   tile       many short rows, or columns, in shared memory; a few lanes for each row
-//   warp       one row in the registers of a warp
-//   block      one row in the registers of a block, a chunk of 1024 columns for each warp
-//   cluster    the same over the blocks of a cluster, which exchange their chunks' sums through distributed shared memory
-//   shared     one row in the shared memory of a block, or of the blocks of a cluster
-//   stream     one row in global memory, read twice by one block
-//   split      rows spread over the whole GPU, read twice, with the chunks' sums in global memory between two launches
-//   columns    the same for long rows along another axis than the last
+//   tile           many short rows, or columns, in shared memory; a few lanes for each row
+//   warp           one row in the registers of a warp
+//   block          one row in the registers of a block, a chunk of 1024 columns for each warp
+//   cluster        the same over the blocks of a cluster, which exchange their chunks' sums through distributed shared
+//                  memory
+//   shared         one row in the shared memory of a block, or of the blocks of a cluster
+//   stream         one row in global memory, read twice by one block
+//   split          rows spread over the whole GPU, read twice, with the chunks' sums in global memory between launches
+//   columns        as `shared`, for adjacent long rows along another axis than the last
+//   split columns  as `split`, for such rows
 #pragma once
 
 #include <cstdint>
@@ -36,33 +38,34 @@ struct DeviceProperties {
   int64_t l2_bytes;
 };
 
-enum class Regime { tile, warp, block, cluster, shared, stream, split, columns };
+enum class Regime { tile, warp, block, cluster, shared, stream, split, columns, split_columns };
 
 inline const char* name_of(Regime regime) {
-  constexpr const char* names[] = {"tile", "warp", "block", "cluster", "shared", "stream", "split", "columns"};
+  constexpr const char* names[] = {"tile",   "warp",  "block",   "cluster",      "shared",
+                                   "stream", "split", "columns", "split columns"};
   return names[static_cast<int>(regime)];
 }
 
 // One launch. What a regime does not use is 0 or 1.
 struct Plan {
   Regime regime;
-  int elements;             // columns that each lane holds
-  int warps;                // of a block
-  int blocks_per_row;       // the size of the cluster
-  int lanes_per_row;        // tile: 1, 2, 4 ... 32
-  int64_t tile_outer;       // tile, columns: a block's rows are tile_outer x tile_inner
-  int64_t tile_inner;       //
-  int64_t stride;           // tile, columns: elements from row to row in shared memory
-  int64_t chunks;           // of a row: of the blocks of a cluster, or of one slice of a split row, each
-  int64_t chunks_per_slot;  // chunks that one warp sums one after the other: a power of two, 32 at most
-  int64_t slices;           // split, columns: the pieces of a row
-  int64_t rows_per_block;   // tile, warp, columns
-  int64_t blocks;           // of the grid
-  int64_t shared_bytes;     // of a block
+  int elements;              // columns that each lane holds
+  int warps;                 // of a block
+  int blocks_per_row;        // the size of the cluster
+  int lanes_per_row;         // tile: 1, 2, 4 ... 32
+  int64_t tile_outer;        // tile, columns: a block's rows are tile_outer x tile_inner
+  int64_t tile_inner;        //
+  int64_t stride;            // tile, columns: elements from row to row in shared memory
+  int64_t chunks_per_block;  // of a row
+  int64_t chunks_per_slot;   // chunks that one warp sums one after the other: a power of two, 32 at most
+  int64_t slices;            // split, split columns: the pieces of a row
+  int64_t rows_per_block;    // more than 1 in tile, warp, columns and split columns
+  int64_t blocks;            // of the grid
+  int64_t shared_bytes;      // of a block
 };
 
-// Blocks of a cluster: 8 is what every device of 9.0 and later allows; 16 needs an opt-in, which 9.0 and 10.0 have. Code
-// of earlier generations, and its PTX on a later device, has none.
+// Blocks of a cluster: 8 is what every device of 9.0 and later allows; 16 needs an opt-in, which 9.0 and 10.0 have.
+// Code of earlier generations, and its PTX on a later device, has none.
 constexpr int largest_cluster(int device_capability, int code_capability) {
   if (device_capability < 90 || code_capability < 90) return 1;
   return device_capability == 90 || device_capability == 100 ? 16 : 8;
@@ -73,6 +76,7 @@ namespace policy {
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+constexpr double least_of(double a, double b) { return a < b ? a : b; }
 
 // The smallest power of two that is not below n.
 constexpr int64_t power_of_two_from(int64_t n) {
@@ -81,9 +85,14 @@ constexpr int64_t power_of_two_from(int64_t n) {
   return power;
 }
 
-// Warps of a block that reads long rows chunk by chunk, each through a chunk of its own in shared memory: 32 KB together,
-// which no GPU has to be asked for.
+// Warps of a block that reads long rows chunk by chunk, each through a chunk of its own in shared memory: 32 KB
+// together, which no GPU has to be asked for.
 constexpr int stream_warps(int64_t element_size) { return element_size == 4 ? 8 : 4; }
+
+// Elements that a thread loads before it waits for the first, where copies go through registers (load_tile,
+// copy_chunk).
+constexpr int kTileLoads = 8;
+constexpr int kChunkLoads = 16;
 
 constexpr int64_t chunk_bytes(int64_t element_size, int64_t chunks) { return chunks * kChunkColumns * element_size; }
 
@@ -91,16 +100,13 @@ constexpr int64_t chunk_bytes(int64_t element_size, int64_t chunks) { return chu
 // a multiprocessor to overlap the loads of one with the arithmetic of the other.
 constexpr int kWarps = 8;
 
-// A tile holds about this much: a block's 256 threads then have up to 8 KB of loads in flight at a time, and four to
-// eight blocks fit a multiprocessor. H100 needs 32 KB in flight, H200 48, B200 64 (CUB's tuning of its transform).
-constexpr int64_t kTileBytes = 16 * 1024;
-
-// Column tiles grow to this instead of being narrower than a memory transaction of 32 bytes: 8 columns of 1024 float32.
-// Two fit the shared memory of every GPU, without the opt-in that more than 48 KB needs.
+// Column tiles may grow to this rather than be narrower than a memory transaction of 32 bytes: 8 columns of 1024
+// float32.
 constexpr int64_t kColumnTileBytes = 34 * 1024;
 
 // Up to this length contiguous rows go through tiles, where a block's loads in flight do not depend on k. A warp of the
-// next regime has k * 4 bytes in flight, which from 256 on are enough with the 20 to 24 warps that its registers allow.
+// next regime has k * 4 bytes in flight, which from 256 on are enough, given the warps that its registers allow, on all
+// GPUs but those of 10.0, where tiles go on (softmax_plan compares the two).
 constexpr int64_t kTileColumns = 256;
 
 // The most chunks in one block's registers: 128 registers a thread (float32) are two blocks of 8 warps for each
@@ -116,13 +122,55 @@ constexpr int64_t kSlices = 256;
 
 constexpr int64_t kSlotScalars = 4;  // a sum and a maximum
 
-// Registers limit a multiprocessor to about this many warps (bench/results/kernel-resources.json).
-constexpr int warps_per_multiprocessor(const Plan& plan) {
-  if (plan.regime == Regime::warp || plan.regime == Regime::block || plan.regime == Regime::cluster) {
-    return plan.elements == 16 ? 32 : 16;
+constexpr int64_t kSystemShared = 1024;  // of every block's shared memory
+
+// The most registers that a thread of a regime's kernels needs (bench/results/kernel-resources.json, with which a test
+// compares these).
+constexpr int64_t registers_per_thread(const Plan& plan, int64_t element_size, int compute_capability) {
+  const bool wide = element_size == 8;
+  switch (plan.regime) {
+    case Regime::tile:
+      return wide ? plan.elements == 8 ? 136 : plan.elements == 16 ? 192 : 240 : plan.elements == 8 ? 80 : 128;
+    case Regime::warp:
+      return plan.elements == 16 ? compute_capability == 90 ? 64 : 72 : compute_capability >= 100 ? 152 : 128;
+    case Regime::block:
+    case Regime::cluster:
+    case Regime::shared:
+    case Regime::stream:
+      return 128;
+    case Regime::columns:
+      return wide ? 128 : 80;
+    case Regime::split:
+    case Regime::split_columns:
+      return wide ? 168 : 120;
   }
-  return plan.elements == 8 ? 32 : 24;
+  return 255;
 }
+
+constexpr int64_t kRegistersPerMultiprocessor = 65536;
+
+// The most warps of a multiprocessor.
+constexpr int64_t most_warps(int compute_capability) {
+  return compute_capability == 75                               ? 32
+         : compute_capability == 80                             ? 64
+         : compute_capability < 90 || compute_capability >= 120 ? 48
+                                                                : 64;
+}
+
+// Loads that a multiprocessor must have on their way for the memory's full rate (CUB's tuning of its transform).
+constexpr double bytes_in_flight_wanted(int compute_capability) {
+  const int generation = compute_capability / 10;
+  return 1024.0 * (generation == 10 ? 64 : generation == 9 ? 32 : generation >= 8 ? 16 : 8);
+}
+
+// A tile holds about this much, all of which is on its way at a time where copies need no registers: two tiles or more
+// fit a multiprocessor at once, whatever their kernel's registers.
+constexpr int64_t bytes_of_tile(const DeviceProperties& device) {
+  return most(16 * 1024, static_cast<int64_t>(bytes_in_flight_wanted(device.compute_capability)) / 2);
+}
+
+// Whether copies from global to shared memory can be on their way without a register (device.cuh).
+constexpr bool has_async_copies(int compute_capability) { return compute_capability >= 80; }
 
 constexpr int64_t slot_bytes(int64_t element_size, int64_t slots) {
   // The second level of the tree needs one more slot for each 32.
@@ -145,34 +193,33 @@ inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& de
   const int64_t k = layout.k, rows = layout.outer * layout.inner;
   Plan plan{};
   plan.regime = Regime::tile;
-  plan.warps = kWarps;
+  // Of float64 a thread needs twice the registers: with half the threads as many blocks fit.
+  plan.warps = element_size == 4 ? kWarps : kWarps / 2;
   plan.blocks_per_row = 1;
   plan.elements = k <= 256 ? 8 : k <= 512 ? 16 : 32;
   plan.lanes_per_row = static_cast<int>(least(32, power_of_two_from(ceil_div(k, plan.elements))));
   const bool columns = layout.inner > 1;
   plan.stride = tile_stride(k, plan.lanes_per_row, columns);
   const int64_t row_bytes = plan.stride * element_size;
-  const int64_t line = 128 / element_size, sector = 32 / element_size;
+  const int64_t tile_bytes = bytes_of_tile(device);
   // No fewer rows than there are lanes to work on them, so far as the batch is large enough to keep every block busy.
-  const int64_t groups = kWarps * 32 / plan.lanes_per_row;
+  const int64_t groups = plan.warps * 32 / plan.lanes_per_row;
   const int64_t share = ceil_div(rows, 2 * device.multiprocessors);
-  int64_t wanted = kTileBytes / row_bytes;
-  // Where a warp works on a row, four rows at least.
-  if (plan.lanes_per_row == 32) wanted = most(wanted, least(4, kColumnTileBytes / row_bytes));
-  wanted = least(most(1, wanted), most(groups, share));
+  const int64_t wanted = least(ceil_div(tile_bytes, k * element_size), most(groups, share));
   if (columns) {
     // Whole lines of 128 bytes where they fit, never less than a sector.
-    int64_t width = line;
-    while (width > sector && width * row_bytes > kColumnTileBytes) width /= 2;
+    const int64_t line = 128 / element_size, most_bytes = most(kColumnTileBytes, 2 * tile_bytes);
+    int64_t width = 32 / element_size;
+    while (width < wanted && 2 * width * row_bytes <= most_bytes) width = width < line ? 2 * width : width + line;
     plan.tile_inner = least(layout.inner, width);
-    plan.tile_outer = plan.tile_inner == layout.inner ? most(1, wanted / layout.inner) : 1;
+    plan.tile_outer = plan.tile_inner == layout.inner ? ceil_div(wanted, layout.inner) : 1;
   } else {
     plan.tile_inner = 1;
     plan.tile_outer = wanted;
   }
   plan.tile_outer = least(plan.tile_outer, layout.outer);
   plan.rows_per_block = plan.tile_outer * plan.tile_inner;
-  if (plan.lanes_per_row == 32) plan.warps = static_cast<int>(least(kWarps, plan.rows_per_block));
+  if (plan.lanes_per_row == 32) plan.warps = static_cast<int>(least(plan.warps, plan.rows_per_block));
   plan.shared_bytes = plan.rows_per_block * row_bytes;
   plan.blocks = ceil_div(layout.outer, plan.tile_outer) * ceil_div(layout.inner, plan.tile_inner);
   return plan;
@@ -185,7 +232,7 @@ inline Plan warp(int64_t rows, int64_t k) {
   plan.elements = k <= 512 ? 16 : 32;
   plan.rows_per_block = plan.warps = 4;
   plan.blocks_per_row = 1;
-  plan.chunks = 1;
+  plan.chunks_per_block = 1;
   plan.blocks = ceil_div(rows, plan.rows_per_block);
   return plan;
 }
@@ -197,9 +244,9 @@ inline Plan registers(int64_t rows, int64_t k, int64_t element_size, int blocks_
   plan.regime = blocks_per_row > 1 ? Regime::cluster : Regime::block;
   plan.elements = 32;
   plan.blocks_per_row = blocks_per_row;
-  plan.chunks = ceil_div(chunks, blocks_per_row);
+  plan.chunks_per_block = ceil_div(chunks, blocks_per_row);
   plan.chunks_per_slot = 1;
-  plan.warps = static_cast<int>(plan.chunks);
+  plan.warps = static_cast<int>(plan.chunks_per_block);
   plan.rows_per_block = 1;
   plan.blocks = rows * blocks_per_row;
   plan.shared_bytes = slot_bytes(element_size, chunks);
@@ -207,12 +254,14 @@ inline Plan registers(int64_t rows, int64_t k, int64_t element_size, int blocks_
 }
 
 // A block, or a cluster of blocks, that keeps the row's logits in shared memory. Not every number of chunks divides
-// well: a block's are as many as the even share.
-inline Plan shared(int64_t rows, int64_t k, int64_t element_size, int blocks_per_row) {
+// well: a block's are as many as the even share. A warp has several chunks, where those that come later hold no
+// registers on their way.
+inline Plan shared(int64_t rows, int64_t k, int64_t element_size, int blocks_per_row, const DeviceProperties& device) {
   Plan plan = registers(rows, k, element_size, blocks_per_row);
   plan.regime = Regime::shared;
-  plan.warps = static_cast<int>(least(2 * kWarps, plan.chunks));
-  plan.shared_bytes += chunk_bytes(element_size, plan.chunks);
+  const int64_t chunks_per_warp = has_async_copies(device.compute_capability) ? 2 : 1;
+  plan.warps = static_cast<int>(least(2 * kWarps, ceil_div(plan.chunks_per_block, chunks_per_warp)));
+  plan.shared_bytes += chunk_bytes(element_size, plan.chunks_per_block);
   return plan;
 }
 
@@ -223,7 +272,7 @@ inline Plan stream(int64_t rows, int64_t k, int64_t element_size) {
   plan.elements = 32;
   plan.warps = stream_warps(element_size);
   plan.blocks_per_row = 1;
-  plan.chunks = chunks;
+  plan.chunks_per_block = chunks;
   plan.chunks_per_slot = chunks_per_slot(chunks);
   plan.rows_per_block = 1;
   plan.blocks = rows;
@@ -238,7 +287,7 @@ inline void cut_into_slices(Plan& plan, int64_t k, int64_t rows_of_blocks, const
   const int64_t for_every_multiprocessor = rows_of_blocks * chunks / (2 * device.multiprocessors);
   int64_t slice = power_of_two_from(ceil_div(chunks, kSlices));
   while (slice < kWarps && 2 * slice <= for_every_multiprocessor) slice *= 2;
-  plan.chunks = slice;
+  plan.chunks_per_block = slice;
   plan.slices = ceil_div(chunks, slice);
   plan.chunks_per_slot = chunks_per_slot(slice);
   plan.blocks = rows_of_blocks * plan.slices;
@@ -250,28 +299,67 @@ inline Plan split(int64_t rows, int64_t k, int64_t element_size, const DevicePro
   Plan plan{};
   plan.regime = Regime::split;
   cut_into_slices(plan, k, rows, device);
-  plan.warps = static_cast<int>(least(stream_warps(element_size), plan.chunks));
+  plan.warps = static_cast<int>(least(stream_warps(element_size), plan.chunks_per_block));
   plan.rows_per_block = 1;
-  plan.shared_bytes = chunk_bytes(element_size, plan.warps) +
-                      slot_bytes(element_size, most(ceil_div(plan.chunks, plan.chunks_per_slot), plan.slices));
+  plan.shared_bytes =
+      chunk_bytes(element_size, plan.warps) +
+      slot_bytes(element_size, most(ceil_div(plan.chunks_per_block, plan.chunks_per_slot), plan.slices));
   return plan;
 }
 
-// Rows of more than 1024 elements along another axis: a block takes the columns that one transaction or more reads
-// together, a warp for each.
+// Rows of more than 1024 elements along another axis: as many adjacent ones as one transaction or more reads together.
+inline void take_columns(Plan& plan, Layout layout, int64_t element_size) {
+  const int64_t width = 32 / element_size;
+  plan.tile_inner = least(layout.inner, width);
+  plan.tile_outer = plan.tile_inner == layout.inner ? least(most(1, width / layout.inner), layout.outer) : 1;
+  plan.rows_per_block = plan.tile_outer * plan.tile_inner;
+}
+
+// Blocks of the rows that take_columns puts together.
+inline int64_t column_tiles(const Plan& plan, Layout layout) {
+  return ceil_div(layout.outer, plan.tile_outer) * ceil_div(layout.inner, plan.tile_inner);
+}
+
+// Read twice, a warp for each row.
+inline Plan split_columns(Layout layout, int64_t element_size, const DeviceProperties& device) {
+  Plan plan{};
+  plan.regime = Regime::split_columns;
+  take_columns(plan, layout, element_size);
+  plan.warps = static_cast<int>(plan.rows_per_block);
+  plan.stride = tile_stride(kChunkColumns, 1, true);
+  cut_into_slices(plan, layout.k, column_tiles(plan, layout), device);
+  plan.shared_bytes = plan.rows_per_block * plan.stride * element_size;
+  return plan;
+}
+
+// Held in the shared memory of a block or of a cluster: of the smallest one that leaves room for a second block in the
+// multiprocessor, or else of the largest. Where not even that has room, of fewer rows, if they are adjacent without the
+// others; shared_bytes is then still what the smallest needs.
 inline Plan columns(Layout layout, int64_t element_size, const DeviceProperties& device) {
   Plan plan{};
   plan.regime = Regime::columns;
-  const int64_t width = 32 / element_size;
-  plan.tile_inner = least(layout.inner, width);
-  plan.tile_outer = plan.tile_inner == layout.inner ? most(1, width / layout.inner) : 1;
-  plan.tile_outer = least(plan.tile_outer, layout.outer);
-  plan.rows_per_block = plan.tile_outer * plan.tile_inner;
-  plan.warps = static_cast<int>(plan.rows_per_block);
-  plan.stride = tile_stride(kChunkColumns, 1, true);
-  cut_into_slices(plan, layout.k, ceil_div(layout.outer, plan.tile_outer) * ceil_div(layout.inner, plan.tile_inner),
-                  device);
-  plan.shared_bytes = plan.rows_per_block * plan.stride * element_size;
+  plan.elements = kChunkColumns / 32;
+  take_columns(plan, layout, element_size);
+  const int64_t chunks = ceil_div(layout.k, kChunkColumns);
+  const int64_t half = device.shared_per_multiprocessor / 2 - kSystemShared;
+  const auto spread_over = [&](int blocks) {
+    plan.blocks_per_row = blocks;
+    plan.chunks_per_block = ceil_div(chunks, blocks);
+    plan.stride = tile_stride(least(layout.k, plan.chunks_per_block * kChunkColumns), 1, true);
+    plan.rows_per_block = plan.tile_outer * plan.tile_inner;
+    // The logits, the sums of all chunks, and the rows' totals.
+    const int64_t logits_bytes = ceil_div(plan.rows_per_block * plan.stride * element_size, 16) * 16;
+    plan.shared_bytes = logits_bytes + plan.rows_per_block * (chunks + 1) * kSlotScalars * element_size;
+  };
+  for (spread_over(1); plan.shared_bytes > half && plan.blocks_per_row < device.largest_cluster;) {
+    spread_over(2 * plan.blocks_per_row);
+  }
+  while (plan.shared_bytes > device.shared_per_block && plan.tile_outer > 1) {
+    plan.tile_outer /= 2;
+    spread_over(plan.blocks_per_row);
+  }
+  plan.warps = plan.shared_bytes > half ? 2 * kWarps : element_size == 4 ? kWarps : kWarps / 2;
+  plan.blocks = column_tiles(plan, layout) * plan.blocks_per_row;
   return plan;
 }
 
@@ -290,43 +378,73 @@ inline Prediction predict(const Plan& plan, Layout layout, int64_t element_size,
   const double row_bytes = static_cast<double>(layout.k) * static_cast<double>(element_size);
   const double bytes = row_bytes * static_cast<double>(rows);
 
-  // Blocks that fit a multiprocessor: by threads and registers, and by shared memory (1 KB of it is the system's).
-  const int64_t by_warps = warps_per_multiprocessor(plan) / most(1, plan.warps);
-  const int64_t by_shared = device.shared_per_multiprocessor / (plan.shared_bytes + 1024);
-  const int64_t resident = most(1, least(least(by_warps, by_shared), 32));
+  // Blocks that fit a multiprocessor: by its threads, by registers, and by shared memory.
+  const int64_t warps = most(1, plan.warps);
+  const int64_t registers =
+      ceil_div(registers_per_thread(plan, element_size, device.compute_capability), 8) * 8 * 32 * warps;
+  const int64_t by_shared = device.shared_per_multiprocessor / (plan.shared_bytes + kSystemShared);
+  const int64_t resident = most(1, least(least(most_warps(device.compute_capability) / warps, 32),
+                                         least(kRegistersPerMultiprocessor / registers, by_shared)));
   const int64_t active = least(resident, most(1, ceil_div(plan.blocks, device.multiprocessors)));
   const double busy = static_cast<double>(least(plan.blocks, device.multiprocessors));
 
   Prediction result;
   // Second reads come from the level-2 cache as far as what all blocks have in hand fits it.
-  const bool reads_twice =
-      plan.regime == Regime::stream || plan.regime == Regime::split || plan.regime == Regime::columns;
+  const bool split = plan.regime == Regime::split || plan.regime == Regime::split_columns;
+  const bool reads_twice = plan.regime == Regime::stream || split;
   const double in_hand = plan.regime == Regime::stream ? row_bytes * busy * static_cast<double>(active) : bytes;
   const double held = in_hand > 0 ? static_cast<double>(device.l2_bytes) / in_hand : 1;
   result.passes = !reads_twice || held >= 1 ? 2 : plan.regime == Regime::stream ? 3 - held : 3;
 
-  // Loads on their way in a block: a tile's 8 a thread, all of a row in registers, or half a chunk for each warp.
+  // Loads on their way in a block: all that it holds, or what its threads have registers for.
   const double size = static_cast<double>(element_size);
-  const double threads = 32.0 * plan.warps;
-  const double part_bytes = row_bytes / plan.blocks_per_row;
-  double block_bytes = least(static_cast<int64_t>(part_bytes), static_cast<int64_t>(16 * threads * size));
-  if (plan.regime == Regime::tile) {
-    block_bytes = least(plan.rows_per_block * layout.k, static_cast<int64_t>(8 * threads)) * size;
-  } else if (plan.regime == Regime::warp) {
-    block_bytes = row_bytes * plan.warps;
-  } else if (plan.regime == Regime::block || plan.regime == Regime::cluster) {
-    block_bytes = part_bytes;
+  const double threads = 32.0 * static_cast<double>(warps);
+  const bool whole = has_async_copies(device.compute_capability);
+  const double held_bytes = row_bytes * static_cast<double>(plan.rows_per_block) / plan.blocks_per_row;
+  double block_bytes = 0;
+  switch (plan.regime) {
+    case Regime::warp:
+    case Regime::block:
+    case Regime::cluster:
+      block_bytes = held_bytes;
+      break;
+    case Regime::tile:
+    case Regime::columns:
+      block_bytes = whole ? held_bytes : least_of(held_bytes, kTileLoads * threads * size);
+      break;
+    case Regime::shared:
+      block_bytes = whole ? held_bytes : least_of(held_bytes, kChunkLoads * threads * size);
+      break;
+    case Regime::stream:
+    case Regime::split:
+      block_bytes = least_of(held_bytes, kChunkLoads * threads * size);
+      break;
+    case Regime::split_columns: {
+      const double of_chunks = static_cast<double>(plan.rows_per_block * kChunkColumns) * size;
+      block_bytes = whole ? of_chunks : least_of(of_chunks, kTileLoads * threads * size);
+      break;
+    }
   }
   result.bytes_in_flight = block_bytes * static_cast<double>(resident);
 
-  // One multiprocessor alone moves about 60 GB/s, and its share of the memory's rate is 23 GB/s (H100); a launch takes
-  // about 2 microseconds more when it waits for the one before.
-  const double launches = plan.regime == Regime::split || plan.regime == Regime::columns ? 3 : 1;
-  const double rate = 60e9 * busy < 23e9 * device.multiprocessors ? 60e9 * busy : 23e9 * device.multiprocessors;
+  // One multiprocessor alone moves about 60 GB/s, and its share of the memory's rate is 23 GB/s (H100), given enough
+  // loads on their way; a launch takes about 2 microseconds more when it waits for the one before.
+  const double launches = split ? 3 : 1;
+  const double wanted = bytes_in_flight_wanted(device.compute_capability);
+  const double under_way = block_bytes * static_cast<double>(active);
+  const double full = least_of(60e9 * busy, 23e9 * device.multiprocessors);
+  const double rate = full * least_of(1, under_way / wanted);
   // What the level-2 cache serves costs about half of what the memory does.
   const double cached = reads_twice ? (3 - result.passes) / 2 : 0;
   result.seconds = 2e-6 * launches + bytes * (result.passes + cached) / rate;
   return result;
+}
+
+// The first plan, unless the second is expected to take less time.
+inline Plan quicker(const Plan& first, const Plan& second, Layout layout, int64_t element_size,
+                    const DeviceProperties& device) {
+  const double seconds = predict(first, layout, element_size, device).seconds;
+  return predict(second, layout, element_size, device).seconds < seconds ? second : first;
 }
 
 // The plan for softmax. rows and k are at least 1.
@@ -334,50 +452,91 @@ inline Plan softmax_plan(Layout layout, int64_t element_size, const DeviceProper
   using namespace policy;
   const int64_t k = layout.k, rows = layout.outer * layout.inner;
   if (layout.inner > 1) {
-    return k <= kChunkColumns ? tile(layout, element_size, device) : columns(layout, element_size, device);
+    if (k <= kChunkColumns) return tile(layout, element_size, device);
+    const Plan held = columns(layout, element_size, device);
+    const Plan spread = split_columns(layout, element_size, device);
+    if (held.shared_bytes > device.shared_per_block || ceil_div(k, kChunkColumns) > kMostSlots) return spread;
+    return quicker(held, spread, layout, element_size, device);
   }
   // Float64 would not fit a warp's registers with its exponentials.
   if (k <= (element_size == 4 ? kTileColumns : kChunkColumns)) return tile(layout, element_size, device);
-  if (k <= kChunkColumns) return warp(rows, k);
+  if (k <= kChunkColumns)
+    return quicker(warp(rows, k), tile(layout, element_size, device), layout, element_size, device);
 
   const int64_t chunks = ceil_div(k, kChunkColumns);
   const int most_blocks = device.largest_cluster;
   const int blocks = static_cast<int>(least(most_blocks, power_of_two_from(ceil_div(chunks, kBlockChunks))));
-  Plan whole{};
+  Plan whole = shared(rows, k, element_size, blocks, device);
+  if (whole.shared_bytes > device.shared_per_block || chunks > kMostSlots) whole = stream(rows, k, element_size);
   if (element_size == 4 && chunks <= kBlockChunks * blocks) {
-    whole = registers(rows, k, element_size, blocks);
-  } else {
-    whole = shared(rows, k, element_size, blocks);
-    if (whole.shared_bytes > device.shared_per_block || chunks > kMostSlots) whole = stream(rows, k, element_size);
+    whole = quicker(registers(rows, k, element_size, blocks), whole, layout, element_size, device);
   }
   // Few rows leave most of the GPU idle; and a row too long for one block's slots is always split.
   const Plan spread = split(rows, k, element_size, device);
   if (whole.chunks_per_slot > 32) return spread;
-  const double whole_seconds = predict(whole, layout, element_size, device).seconds;
-  return predict(spread, layout, element_size, device).seconds < whole_seconds ? spread : whole;
+  return quicker(whole, spread, layout, element_size, device);
+}
+
+// The Jacobian of rows up to this length is made in one launch, by tiles whose rows' entries are many times the rows.
+constexpr int64_t kTileJacobianColumns = 128;
+
+// Longer rows' entries are written as one stream from the probabilities: this many by each thread of a block.
+constexpr int kJacobianThreads = 256;
+constexpr int kEntriesPerThread = 16;
+
+// The plan of the Jacobian in one launch: tiles whose entries start a line of 128 bytes, and are about this many bytes:
+// a few stores of 16 bytes for each thread; whose rows and diagonals leave room for other blocks; and which are of
+// fewer rows where there would not be two tiles for every multiprocessor.
+constexpr int64_t kJacobianTileBytes = 64 * 1024;
+constexpr int64_t kJacobianSharedBytes = 40 * 1024;
+
+inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const DeviceProperties& device) {
+  using namespace policy;
+  Plan plan = tile({rows, k, 1}, element_size, device);
+  const int64_t entry_bytes = k * k * element_size;
+  int64_t lines = 1;
+  while (lines * entry_bytes % 128 != 0) lines *= 2;
+  const int64_t room = kJacobianSharedBytes / (2 * plan.stride * element_size);
+  const int64_t wanted = most(lines, least(room, kJacobianTileBytes / entry_bytes) / lines * lines);
+  plan.tile_outer = plan.rows_per_block = least(wanted, ceil_div(rows, 2 * device.multiprocessors));
+  plan.shared_bytes = 2 * plan.tile_outer * plan.stride * element_size;
+  plan.blocks = ceil_div(rows, plan.tile_outer);
+  return plan;
 }
 
 // Row max: read only, so that a row is simply shared out over lanes, blocks and, for few long rows, slices.
 struct RowMaxPlan {
-  bool columns;       // along another axis than the last: one thread a column
-  int lanes_per_row;  // up to 32; 0: a block for each slice of a row
-  int64_t slices;     // of a row; more than 1 needs a second launch
+  int lanes_per_row;  // up to 32; 0 where a block works on each slice of a row, or on columns
+  int64_t columns;    // along another axis than the last: adjacent ones that a group of threads takes, or 0
+  int threads_per_column;
+  int64_t slices;  // of a row; more than 1 needs a second launch
   int64_t slice_columns;
   int64_t blocks;
 };
 
 constexpr int kRowMaxThreads = 256;
+constexpr int kRowMaxLoads = 8;    // that a thread has on their way
+constexpr int kRowMaxVectors = 4;  // the same of a long row, of 16 bytes where the row's alignment allows it
 
 inline RowMaxPlan row_max_plan(Layout layout, const DeviceProperties& device) {
   using namespace policy;
   const int64_t k = layout.k, rows = layout.outer * layout.inner;
-  // Enough threads to fill every multiprocessor twice with blocks; no slice shorter than what is worth a block.
+  // Enough blocks to fill every multiprocessor; no slice shorter than what is worth a block.
   const int64_t wanted_blocks = 4 * static_cast<int64_t>(device.multiprocessors);
-  RowMaxPlan plan{layout.inner > 1, 0, 1, k, 0};
-  if (plan.columns) {
-    const int64_t blocks = ceil_div(rows, kRowMaxThreads);
-    plan.lanes_per_row = 1;
-    plan.slices = most(1, least(ceil_div(wanted_blocks, blocks), least(k / 64, 1024)));
+  constexpr int64_t most_slices = 1024;
+  RowMaxPlan plan{};
+  plan.slices = 1;
+  plan.slice_columns = k;
+  if (layout.inner > 1) {
+    // Even tiles of the inner axis, as wide as a block where they can be; what is left of a block's threads shares out
+    // the columns' elements, so that narrow tiles are read in whole lines too.
+    plan.columns = ceil_div(layout.inner, ceil_div(layout.inner, kRowMaxThreads));
+    plan.threads_per_column =
+        static_cast<int>(most(1, least(kRowMaxThreads / plan.columns, ceil_div(k, kRowMaxLoads))));
+    const int64_t groups = kRowMaxThreads / (plan.columns * plan.threads_per_column);
+    const int64_t blocks = ceil_div(layout.outer * ceil_div(layout.inner, plan.columns), groups);
+    const int64_t worthwhile = k / (plan.threads_per_column * 2 * kRowMaxLoads);
+    plan.slices = most(1, least(ceil_div(wanted_blocks, blocks), least(worthwhile, most_slices)));
     plan.slice_columns = ceil_div(k, plan.slices);
     plan.slices = most(1, ceil_div(k, most(1, plan.slice_columns)));
     plan.blocks = blocks * plan.slices;
@@ -388,12 +547,32 @@ inline RowMaxPlan row_max_plan(Layout layout, const DeviceProperties& device) {
     plan.blocks = ceil_div(rows, kRowMaxThreads / plan.lanes_per_row);
     return plan;
   }
-  plan.slices = most(1, least(ceil_div(wanted_blocks, rows), least(k / 4096, 1024)));
+  plan.slices = most(1, least(ceil_div(wanted_blocks, rows), least(k / 4096, most_slices)));
   // Whole vectors in every slice but the last.
   plan.slice_columns = ceil_div(ceil_div(k, plan.slices), 4) * 4;
   plan.slices = ceil_div(k, plan.slice_columns);
   plan.blocks = rows * plan.slices;
   return plan;
+}
+
+// Bytes that a multiprocessor can have on their way, as in Prediction, where the launch is large enough.
+inline double row_max_bytes_in_flight(const RowMaxPlan& plan, Layout layout, int64_t element_size,
+                                      const DeviceProperties& device) {
+  using namespace policy;
+  // Threads that have an element to begin with.
+  int64_t threads = kRowMaxThreads;
+  int64_t elements = kRowMaxLoads;  // of each
+  if (plan.columns > 0) {
+    const int64_t group = plan.columns * plan.threads_per_column;
+    threads = kRowMaxThreads / group * group;
+    elements = least(elements, ceil_div(plan.slice_columns, plan.threads_per_column));
+  } else if (plan.lanes_per_row > 0) {
+    elements = least(elements, ceil_div(layout.k, plan.lanes_per_row));
+  } else {
+    elements = kRowMaxVectors * (16 / element_size);
+  }
+  const int64_t resident = most_warps(device.compute_capability) * 32 / kRowMaxThreads;
+  return static_cast<double>(resident * threads * elements * element_size);
 }
 
 }  // namespace softmax_native::cuda

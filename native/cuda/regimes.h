@@ -25,6 +25,10 @@ template <class T>
 cudaError_t softmax_split(const T* x, T* y, int64_t k, const Plan& plan, void* workspace, cudaStream_t stream);
 
 template <class T>
-cudaError_t softmax_columns(const T* x, T* y, Layout layout, const Plan& plan, void* workspace, cudaStream_t stream);
+cudaError_t softmax_columns(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream);
+
+template <class T>
+cudaError_t softmax_split_columns(const T* x, T* y, Layout layout, const Plan& plan, void* workspace,
+                                  cudaStream_t stream);
 
 }  // namespace softmax_native::cuda

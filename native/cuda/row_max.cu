@@ -1,6 +1,6 @@
-// The maximum of every row and its first index. A maximum does not depend on the order in which it is taken, so rows are
-// shared out as the memory likes it: lanes of a warp for short rows, blocks for long ones, one thread a column for other
-// axes; slices of a few long rows are merged by a second launch.
+// The maximum of every row and its first index. A maximum does not depend on the order in which it is taken, so rows
+// are shared out as the memory likes it: lanes of a warp for short rows, blocks for long ones, groups of threads with
+// adjacent columns for other axes; slices of a few long rows are merged by a second launch.
 #include "../ops/row_max.h"
 #include "device.cuh"
 #include "launch.h"
@@ -31,20 +31,42 @@ __device__ __forceinline__ void put(MaxWithIndex<T> best, T* max, int32_t* argma
   if (argmax != nullptr) *argmax = static_cast<int32_t>(best.index);
 }
 
+// Maxima that the threads of a block hand each other through shared memory, `count` of them.
+template <class T>
+struct Candidates {
+  int64_t* index;
+  T* max;
+
+  __device__ __forceinline__ explicit Candidates(int count)
+      : index(reinterpret_cast<int64_t*>(shared_memory())), max(reinterpret_cast<T*>(index + count)) {}
+  __host__ static constexpr int64_t bytes(int64_t count) {
+    return count * static_cast<int64_t>(sizeof(T) + sizeof(int64_t));
+  }
+
+  __device__ __forceinline__ void put(int i, MaxWithIndex<T> best) const {
+    max[i] = best.max;
+    index[i] = best.index;
+  }
+  __device__ __forceinline__ MaxWithIndex<T> get(int i) const { return {max[i], index[i]}; }
+};
+
 // The largest of the elements first, first + step ... below end, in ascending order.
-template <class T, int at_once>
+template <class T>
 __device__ __forceinline__ MaxWithIndex<T> largest_of(const T* x, int64_t stride, int64_t first, int64_t end,
                                                       int64_t step) {
+  constexpr int at_once = kRowMaxLoads;
   MaxWithIndex<T> best = no_max<T>();
-  int64_t j = first;
-  for (; j + (at_once - 1) * step < end; j += at_once * step) {
+  for (int64_t base = first; base < end; base += at_once * step) {
     T element[at_once];
 #pragma unroll
-    for (int u = 0; u < at_once; u++) element[u] = x[(j + u * step) * stride];
+    for (int u = 0; u < at_once; u++) {
+      if (base + u * step < end) element[u] = x[(base + u * step) * stride];
+    }
 #pragma unroll
-    for (int u = 0; u < at_once; u++) best = max_with(best, element[u], j + u * step);
+    for (int u = 0; u < at_once; u++) {
+      if (base + u * step < end) best = max_with(best, element[u], base + u * step);
+    }
   }
-  for (; j < end; j += step) best = max_with(best, x[j * stride], j);
   return best;
 }
 
@@ -55,7 +77,7 @@ __global__ void __launch_bounds__(256)
       (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / static_cast<unsigned>(lanes_per_row);
   const int t = static_cast<int>(threadIdx.x) % lanes_per_row;
   // Lanes past the last row go along, as exchanges need whole warps.
-  const MaxWithIndex<T> mine = row < rows ? largest_of<T, 4>(x + row * k, 1, t, k, lanes_per_row) : no_max<T>();
+  const MaxWithIndex<T> mine = row < rows ? largest_of(x + row * k, 1, t, k, lanes_per_row) : no_max<T>();
   const MaxWithIndex<T> best = largest_of_lanes(mine, lanes_per_row);
   if (row < rows && t == 0) put(best, max + row, argmax == nullptr ? nullptr : argmax + row);
 }
@@ -64,7 +86,7 @@ __global__ void __launch_bounds__(256)
 template <class T, int V>
 __global__ void __launch_bounds__(256) long_row_max(const T* x, T* max, int32_t* argmax, Partials<T> partials,
                                                     int64_t k, unsigned slices, int64_t slice_columns) {
-  constexpr int at_once = 4;
+  constexpr int at_once = kRowMaxVectors;
   const int64_t row = blockIdx.x / slices;
   x += row * k;
   const int64_t first = static_cast<int64_t>(blockIdx.x % slices) * slice_columns;
@@ -86,16 +108,11 @@ __global__ void __launch_bounds__(256) long_row_max(const T* x, T* max, int32_t*
   }
   best = largest_of_lanes(best, kWarpLanes);
 
-  T* const maxima = reinterpret_cast<T*>(shared_memory());
-  int64_t* const indices = reinterpret_cast<int64_t*>(shared_memory() + kWarpLanes * sizeof(T));
-  if (lane_of_thread() == 0) {
-    maxima[warp_of_thread()] = best.max;
-    indices[warp_of_thread()] = best.index;
-  }
+  const Candidates<T> candidates(warps_of_block());
+  if (lane_of_thread() == 0) candidates.put(warp_of_thread(), best);
   __syncthreads();
   if (threadIdx.x != 0) return;
-  for (int warp = 1; warp < warps_of_block(); warp++)
-    best = larger_of(best, MaxWithIndex<T>{maxima[warp], indices[warp]});
+  for (int warp = 1; warp < warps_of_block(); warp++) best = larger_of(best, candidates.get(warp));
   if (slices == 1) {
     put(best, max + row, argmax == nullptr ? nullptr : argmax + row);
   } else {
@@ -104,22 +121,55 @@ __global__ void __launch_bounds__(256) long_row_max(const T* x, T* max, int32_t*
   }
 }
 
-// A thread for each slice of a column.
+// How a block's threads are dealt to rows along another axis than the last: groups of threads, each with `width`
+// adjacent columns of the inner axis, `parts` threads a column, which take its elements in turn.
+struct ColumnGroups {
+  Layout layout;
+  int width;
+  int parts;
+  int groups;           // of a block
+  int64_t inner_tiles;  // groups that the inner axis takes
+  unsigned slices;
+  int64_t slice_columns;
+};
+
 template <class T>
-__global__ void __launch_bounds__(256) column_max(const T* x, T* max, int32_t* argmax, Partials<T> partials,
-                                                  Layout layout, unsigned slices, int64_t slice_columns) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x / slices) * blockDim.x + threadIdx.x;
-  if (row >= layout.outer * layout.inner) return;
-  const int64_t slice = blockIdx.x % slices;
-  const T* const column = x + row / layout.inner * layout.k * layout.inner + row % layout.inner;
-  const int64_t first = slice * slice_columns;
-  const MaxWithIndex<T> best =
-      largest_of<T, 8>(column, layout.inner, first, smaller(first + slice_columns, layout.k), 1);
-  if (slices == 1) {
+__global__ void __launch_bounds__(256)
+    column_max(const T* x, T* max, int32_t* argmax, Partials<T> partials, ColumnGroups deal) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const int part = thread / deal.width % deal.parts;
+  const int64_t group =
+      static_cast<int64_t>(blockIdx.x / deal.slices) * deal.groups + thread / (deal.width * deal.parts);
+  const int64_t slice = blockIdx.x % deal.slices;
+  const int64_t o = group / deal.inner_tiles, i = group % deal.inner_tiles * deal.width + thread % deal.width;
+  const Layout layout = deal.layout;
+  const bool has_column = thread < deal.groups * deal.width * deal.parts && o < layout.outer && i < layout.inner;
+
+  MaxWithIndex<T> best = no_max<T>();
+  if (has_column) {
+    const int64_t first = slice * deal.slice_columns;
+    best = largest_of(x + o * layout.k * layout.inner + i, layout.inner, first + part,
+                      smaller(first + deal.slice_columns, layout.k), deal.parts);
+  }
+  if (deal.parts > 1) {
+    const Candidates<T> candidates(static_cast<int>(blockDim.x));
+    // The parts of a column are merged in halves.
+    for (int left = deal.parts; left > 1;) {
+      candidates.put(thread, best);
+      __syncthreads();
+      const int half = (left + 1) / 2;
+      if (has_column && part + half < left) best = larger_of(best, candidates.get(thread + half * deal.width));
+      __syncthreads();
+      left = half;
+    }
+  }
+  if (!has_column || part != 0) return;
+  const int64_t row = o * layout.inner + i;
+  if (deal.slices == 1) {
     put(best, max + row, argmax == nullptr ? nullptr : argmax + row);
   } else {
-    partials.max[row * slices + slice] = best.max;
-    partials.index[row * slices + slice] = best.index;
+    partials.max[row * deal.slices + slice] = best.max;
+    partials.index[row * deal.slices + slice] = best.index;
   }
 }
 
@@ -153,15 +203,23 @@ cudaError_t row_max(const T* x, T* max, int32_t* argmax, Layout layout, const De
   const Partials<T> partials{reinterpret_cast<T*>(indices + rows * plan.slices), indices};
   const auto slices = static_cast<unsigned>(plan.slices);
   cudaError_t error;
-  if (plan.columns) {
-    error = launch(column_max<T>, plan.blocks, kRowMaxThreads, 0, 1, stream, x, max, argmax, partials, layout, slices,
-                   plan.slice_columns);
+  if (plan.columns > 0) {
+    const int width = static_cast<int>(plan.columns), parts = plan.threads_per_column;
+    const ColumnGroups deal{layout,
+                            width,
+                            parts,
+                            kRowMaxThreads / (width * parts),
+                            policy::ceil_div(layout.inner, plan.columns),
+                            slices,
+                            plan.slice_columns};
+    error = launch(column_max<T>, plan.blocks, kRowMaxThreads, parts > 1 ? Candidates<T>::bytes(kRowMaxThreads) : 0, 1,
+                   stream, x, max, argmax, partials, deal);
   } else if (plan.lanes_per_row > 0) {
     return launch(short_row_max<T>, plan.blocks, kRowMaxThreads, 0, 1, stream, x, max, argmax, rows, k,
                   plan.lanes_per_row);
   } else {
     const auto kernel = has_vectors(x, k) ? long_row_max<T, kVector<T>> : long_row_max<T, 1>;
-    const int64_t shared_bytes = kWarpLanes * static_cast<int64_t>(sizeof(T) + sizeof(int64_t));
+    constexpr int64_t shared_bytes = Candidates<T>::bytes(kRowMaxThreads / kWarpLanes);
     error = launch(kernel, plan.blocks, kRowMaxThreads, shared_bytes, 1, stream, x, max, argmax, partials, k, slices,
                    plan.slice_columns);
   }

@@ -21,11 +21,11 @@ struct Part {
   }
 };
 
-// Copies a chunk from global to shared memory, by the lanes of a warp: half of its loads are under way before the first is
-// waited for (all of them would take twice the registers, and leave half the warps).
+// Copies a chunk from global to shared memory, by the lanes of a warp: half of its loads are under way before the first
+// is waited for (all of them would take twice the registers, and leave half the warps).
 template <class T, int V>
 __device__ __forceinline__ void copy_chunk(const T* x, T* memory, int n) {
-  constexpr int registers = 16;
+  constexpr int registers = policy::kChunkLoads;
   __syncwarp();  // all lanes have read what was there
 #pragma unroll 1
   for (int first = 0; first < n; first += registers * kWarpLanes) {
@@ -36,8 +36,17 @@ __device__ __forceinline__ void copy_chunk(const T* x, T* memory, int n) {
   __syncwarp();
 }
 
-// Calls put(slot, sum) from every lane of a warp for each of the part's slots. `fetch(chunk, n)` gives the n logits of a
-// chunk in shared memory.
+// The same, on its way until the lanes wait for it (device.cuh) and meet.
+template <class T, int V>
+__device__ __forceinline__ void start_copy_of_chunk(const T* x, T* memory, int n) {
+  for (int column = lane_of_thread() * V; column < n; column += kWarpLanes * V) {
+    start_copy(reinterpret_cast<Vector<T, V>*>(memory + column), reinterpret_cast<const Vector<T, V>*>(x + column));
+  }
+  end_group_of_copies();
+}
+
+// Calls put(slot, sum) from every lane of a warp for each of the part's slots. `fetch(chunk, n)` gives the n logits of
+// a chunk in shared memory.
 template <class T, class Fetch, class Put>
 __device__ __forceinline__ void sum_slots(const Part& part, T shift, Fetch fetch, Put put) {
   for (int slot = warp_of_thread(); slot < part.slots(); slot += warps_of_block()) {

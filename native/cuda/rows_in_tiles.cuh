@@ -71,13 +71,21 @@ __device__ __forceinline__ void for_tile(const Tiling& tiling, const Tile& tile,
   }
 }
 
-// x points to the tile's first element. All loads of a round are on their way before the first is waited for.
+// Reads a tile into shared memory, where it is once all threads of the block have come to a barrier. x points to the
+// tile's first element. All elements are on their way at a time, or 8 a thread where copies go through registers.
 template <class T>
 __device__ __forceinline__ void load_tile(const T* x, T* memory, const Tiling& tiling, const Tile& tile, int64_t column,
                                           Divisor by_n) {
-  constexpr int at_once = 8;
-  T loaded[at_once];
-  for_tile<at_once>(
+  if (has_async_copies()) {
+    for_tile<1>(
+        tiling, tile, column, by_n, [](int, int64_t, int) {},
+        [&](int, int64_t offset, int place) { start_copy(memory + place, x + offset); });
+    end_group_of_copies();
+    wait_for_copies(0);
+    return;
+  }
+  T loaded[policy::kTileLoads];
+  for_tile<policy::kTileLoads>(
       tiling, tile, column, by_n, [&](int u, int64_t offset, int) { loaded[u] = x[offset]; },
       [&](int u, int64_t, int place) { memory[place] = loaded[u]; });
 }

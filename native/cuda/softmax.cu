@@ -8,7 +8,7 @@ namespace softmax_native::cuda {
 template <class T>
 int64_t softmax_workspace(Layout layout, const DeviceProperties& device) {
   const Plan plan = softmax_plan(layout, sizeof(T), device);
-  if (plan.regime != Regime::split && plan.regime != Regime::columns) return 0;
+  if (plan.regime != Regime::split && plan.regime != Regime::split_columns) return 0;
   return plan.blocks * plan.rows_per_block * static_cast<int64_t>(sizeof(PartialSum<T>));
 }
 
@@ -33,7 +33,9 @@ cudaError_t softmax(const T* x, T* y, Layout layout, const DeviceProperties& dev
     case Regime::split:
       return softmax_split(x, y, k, plan, workspace, stream);
     case Regime::columns:
-      return softmax_columns(x, y, layout, plan, workspace, stream);
+      return softmax_columns(x, y, layout, plan, stream);
+    case Regime::split_columns:
+      return softmax_split_columns(x, y, layout, plan, workspace, stream);
   }
   return cudaErrorInvalidValue;
 }

@@ -1,128 +1,96 @@
-// Regime `columns`: rows of more than 1024 elements along another axis than the last. A block takes as many adjacent
-// columns as one transaction reads together, through tiles of one chunk of each in shared memory, a warp for each column;
-// rows are cut into slices as in the regime `split`, with the same three launches.
+// Regime `columns`: rows of more than 1024 elements along another axis than the last. A block, or each block of a
+// cluster, holds its chunks of adjacent rows in shared memory, as a tile does shorter ones: read once, in the order of
+// the array.
 #include "chunk.cuh"
 #include "regimes.h"
 #include "rows_in_tiles.cuh"
 
 namespace softmax_native::cuda {
 
-struct ColumnSlices {
+// A tile of rows, whose chunks are dealt to the blocks of a cluster.
+struct TileOfBlocks {
   Tiling tiling;
-  int64_t chunks_per_slice;
-  unsigned slices;  // of a row
-  Divisor by_chunk;
-  Divisor by_last_chunk;
+  int blocks;
+  int chunks;            // of a row
+  int chunks_per_block;  // the last block may have fewer, and those after it none
+  Divisor by_columns;    // that a block holds of a row
+  Divisor by_last_columns;
 
-  __device__ __forceinline__ uint32_t tile() const { return blockIdx.x / slices; }
-  __device__ __forceinline__ int64_t first_chunk() const {
-    return static_cast<int64_t>(blockIdx.x % slices) * chunks_per_slice;
-  }
-  __device__ __forceinline__ int64_t chunks() const { return (tiling.layout.k + kChunk - 1) / kChunk; }
-  __device__ __forceinline__ int64_t last_chunk() const { return smaller(first_chunk() + chunks_per_slice, chunks()); }
-  __device__ __forceinline__ Divisor columns_of(int64_t chunk) const {
-    return chunk == chunks() - 1 ? by_last_chunk : by_chunk;
-  }
-  // The place of a row's sums: those of all its slices are adjacent.
-  __device__ __forceinline__ int64_t sums_of(int row) const {
-    return (static_cast<int64_t>(tile()) * tiling.tile_outer * tiling.tile_inner + row) * slices;
-  }
+  TileOfBlocks(Layout layout, const Plan& plan)
+      : tiling(layout, plan),
+        blocks(plan.blocks_per_row),
+        chunks(static_cast<int>(policy::ceil_div(layout.k, kChunk))),
+        chunks_per_block(static_cast<int>(plan.chunks_per_block)),
+        by_columns(policy::least(layout.k, plan.chunks_per_block * kChunk)),
+        by_last_columns((layout.k - 1) % (plan.chunks_per_block * kChunk) + 1) {}
 };
 
-// The tree over the sums of a row's slices, at most 1024, by one warp.
 template <class T>
-__device__ __forceinline__ PartialSum<T> tree_of_slices(const PartialSum<T>* of_row, int slices) {
-  const int t = lane_of_thread();
-  WarpTree<T> tree;
-  for (int first = 0; first < slices; first += kWarpLanes) {
-    tree.push(tree_of_lanes(first + t < slices ? of_row[first + t] : no_columns<T>(), kWarpLanes));
-  }
-  return tree.total();
-}
+__global__ void __launch_bounds__(512, 1) column_softmax(const T* x, T* y, TileOfBlocks deal) {
+  const Tile tile(deal.tiling, blockIdx.x / static_cast<unsigned>(deal.blocks));
+  const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(deal.blocks));
+  const int first_chunk = rank * deal.chunks_per_block;
+  const int chunks = first_chunk < deal.chunks ? smaller(deal.chunks_per_block, deal.chunks - first_chunk) : 0;
+  const bool last = first_chunk + chunks == deal.chunks;
+  const Divisor by_n = last ? deal.by_last_columns : deal.by_columns;
+  const int n = static_cast<int>(by_n.divisor);
+  const int64_t first_column = static_cast<int64_t>(first_chunk) * kChunk;
+  const int rows = tile.rows();
 
-// `again`: of the slices of rows that need a shift.
-template <class T>
-__global__ void __launch_bounds__(256, 1)
-    column_sums(const T* x, PartialSum<T>* sums, ColumnSlices slices, bool again) {
-  T* const memory = reinterpret_cast<T*>(shared_memory());
-  const Tiling& tiling = slices.tiling;
-  const Tile tile(tiling, slices.tile());
-  const int t = lane_of_thread(), row = warp_of_thread();
-  const bool has_row = row < tile.rows();
-  PartialSum<T>* const of_row = sums + slices.sums_of(row);
+  T* const logits = reinterpret_cast<T*>(shared_memory());
+  const int logits_held = deal.tiling.tile_outer * deal.tiling.tile_inner * deal.tiling.stride;
+  constexpr int scalars = sizeof(PartialSum<T>) / sizeof(T);
+  // The sums of all chunks of each row, of which every block has a copy, and the row's total.
+  PartialSum<T>* const sums =
+      reinterpret_cast<PartialSum<T>*>(logits + (logits_held + scalars - 1) / scalars * scalars);
+  PartialSum<T>* const totals = sums + rows * deal.chunks;
+  const auto shift_of_row = [&](int row) {
+    const T max = totals[row].max;
+    return is_finite(max) ? shift_of(max) : T(0);
+  };
+  // Calls use(row, chunk of the block's, logits, number of them) for what the warp has to do.
+  const auto for_chunks = [&](auto use) {
+    for (int task = warp_of_thread(); task < rows * chunks; task += warps_of_block()) {
+      const int row = task % rows, chunk = task / rows;
+      use(row, chunk, logits + row * deal.tiling.stride + chunk * kChunk, smaller(n - chunk * kChunk, kChunk));
+    }
+  };
 
-  T shift = T(0);
-  if (again) {
-    // Every warp looks at all rows of the tile, so that all agree on whether there is anything to do.
+  if (chunks > 0) load_tile(x + tile.first, logits, deal.tiling, tile, first_column, by_n);
+  const BlocksOfRow blocks{deal.blocks};
+  blocks.wait_for_all();
+  // Nearly every row needs no shift; whether one does is known with the sums, which are then taken again.
+  for (bool again = false;; again = true) {
+    for_chunks([&](int row, int chunk, const T* of_row, int columns) {
+      const T shift = again ? shift_of_row(row) : T(0);
+      if (again && shift == T(0)) return;
+      blocks.put(sums + row * deal.chunks + first_chunk + chunk, sum_of_shared(of_row, columns, shift));
+    });
+    blocks.wait_for_all();
+    for (int row = warp_of_thread(); row < rows; row += warps_of_block()) {
+      const PartialSum<T> total = tree_of_slices(sums + row * deal.chunks, deal.chunks);
+      if (lane_of_thread() == 0) totals[row] = total;
+    }
+    blocks.wait_for_all();
     bool any = false;
-    for (int r = 0; r < tile.rows(); r++) {
-      const T shift_of_row = shift_of_slices(sums + slices.sums_of(r), static_cast<int>(slices.slices));
-      if (shift_of_row != T(0)) any = true;
-      if (r == row) shift = shift_of_row;
-    }
-    if (!any) return;
+    for (int row = 0; row < rows; row++) any = any || shift_of_row(row) != T(0);
+    if (again || !any) break;
   }
 
-  WarpTree<T> tree;
-  for (int64_t chunk = slices.first_chunk(); chunk < slices.last_chunk(); chunk++) {
-    const Divisor by_n = slices.columns_of(chunk);
-    load_tile(x + tile.first, memory, tiling, tile, chunk * kChunk, by_n);
-    __syncthreads();
-    if (has_row) tree.push(sum_of_shared(memory + row * tiling.stride, static_cast<int>(by_n.divisor), shift));
-    __syncthreads();
-  }
-  const PartialSum<T> total = tree.total();
-  if (!has_row || t != 0 || (again && shift == T(0))) return;
-  PartialSum<T>& mine = of_row[blockIdx.x % slices.slices];
-  // The maximum stays what it is, as other blocks may be reading it.
-  if (!again) mine.max = total.max;
-  mine.exponent = total.exponent;
-  mine.head = total.head;
-  mine.tail = total.tail;
+  for_chunks([&](int row, int, T* of_row, int columns) {
+    write_probabilities<T, 1>(of_row, of_row, columns, scale_of(totals[row], shift_of_row(row)));
+  });
+  __syncthreads();
+  if (chunks > 0) store_tile(y + tile.first, logits, deal.tiling, tile, first_column, by_n);
 }
 
 template <class T>
-__global__ void __launch_bounds__(256, 1)
-    column_probabilities(const T* x, T* y, const PartialSum<T>* sums, ColumnSlices slices) {
-  T* const memory = reinterpret_cast<T*>(shared_memory());
-  const Tiling& tiling = slices.tiling;
-  const Tile tile(tiling, slices.tile());
-  const int row = warp_of_thread();
-  const bool has_row = row < tile.rows();
-
-  PartialSum<T> total = no_columns<T>();
-  if (has_row) total = tree_of_slices(sums + slices.sums_of(row), static_cast<int>(slices.slices));
-  const RowScale<T> scale = scale_of(total, is_finite(total.max) ? shift_of(total.max) : T(0));
-  for (int64_t chunk = slices.first_chunk(); chunk < slices.last_chunk(); chunk++) {
-    const Divisor by_n = slices.columns_of(chunk);
-    load_tile(x + tile.first, memory, tiling, tile, chunk * kChunk, by_n);
-    __syncthreads();
-    if (has_row) {
-      T* const column = memory + row * tiling.stride;
-      write_probabilities<T, 1>(column, column, static_cast<int>(by_n.divisor), scale);
-    }
-    __syncthreads();
-    store_tile(y + tile.first, memory, tiling, tile, chunk * kChunk, by_n);
-    __syncthreads();
-  }
+cudaError_t softmax_columns(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream) {
+  return launch(column_softmax<T>, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, plan.blocks_per_row, stream,
+                x, y, TileOfBlocks(layout, plan));
 }
 
-template <class T>
-cudaError_t softmax_columns(const T* x, T* y, Layout layout, const Plan& plan, void* workspace, cudaStream_t stream) {
-  const auto sums = static_cast<PartialSum<T>*>(workspace);
-  const int64_t last = layout.k % kChunk;
-  const ColumnSlices slices{Tiling(layout, plan), plan.chunks, static_cast<unsigned>(plan.slices), Divisor(kChunk),
-                            Divisor(last == 0 ? kChunk : last)};
-  const int threads = plan.warps * kWarpLanes;
-  cudaError_t error =
-      launch(column_sums<T>, plan.blocks, threads, plan.shared_bytes, 1, stream, x, sums, slices, false);
-  if (error != cudaSuccess) return error;
-  error = launch(column_sums<T>, plan.blocks, threads, plan.shared_bytes, 1, stream, x, sums, slices, true);
-  if (error != cudaSuccess) return error;
-  return launch(column_probabilities<T>, plan.blocks, threads, plan.shared_bytes, 1, stream, x, y, sums, slices);
-}
-
-template cudaError_t softmax_columns(const float*, float*, Layout, const Plan&, void*, cudaStream_t);
-template cudaError_t softmax_columns(const double*, double*, Layout, const Plan&, void*, cudaStream_t);
+template cudaError_t softmax_columns(const float*, float*, Layout, const Plan&, cudaStream_t);
+template cudaError_t softmax_columns(const double*, double*, Layout, const Plan&, cudaStream_t);
 
 }  // namespace softmax_native::cuda

@@ -27,34 +27,21 @@ struct ChunkOfRow {
   int chunks;               // of the row
   int chunk;
   int n;  // columns of it: the last warps of a cluster may have none
-  int blocks_per_row;
-
-  __device__ __forceinline__ void wait_for_all() const {
-    if (blocks_per_row > 1) {
-      synchronize_cluster();
-    } else {
-      __syncthreads();
-    }
-  }
+  BlocksOfRow blocks;
 
   // The row's sum from those of all its chunks, of which this warp's is `sum`.
   __device__ __forceinline__ PartialSum<float> total_with(PartialSum<float> sum) const {
-    if (chunk < chunks) {
-      for (int block = lane_of_thread(); block < blocks_per_row; block += kWarpLanes) {
-        PartialSum<float>* const array = blocks_per_row > 1 ? in_block_of_cluster(sums, block) : sums;
-        array[chunk] = sum;
-      }
-    }
-    wait_for_all();
+    if (chunk < chunks) blocks.put(sums + chunk, sum);
+    blocks.wait_for_all();
     return tree_of_array(sums, chunks, sums + chunks);
   }
 };
 
-// Rows that need a shift are summed again, from memory and 8 columns a lane at a time. Not a part of the kernel's own code,
-// whose registers it would cost.
+// Rows that need a shift are summed again, from memory and 8 columns a lane at a time. Not a part of the kernel's own
+// code, whose registers it would cost.
 template <int V>
 __device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift) {
-  mine.wait_for_all();  // all have read the first sums before they change
+  mine.blocks.wait_for_all();  // all have read the first sums before they change
   const int t = lane_of_thread();
   Columns<float, V, kGroup> columns;
   float max = -infinity<float>();
@@ -86,14 +73,13 @@ __global__ void __launch_bounds__(256, 2) block_softmax(const float* x, float* y
                         static_cast<int>((k + kChunk - 1) / kChunk),
                         chunk,
                         n,
-                        blocks_per_row};
+                        {blocks_per_row}};
   const int t = lane_of_thread();
   Columns<float, V, 32> columns;
   columns.load(mine.x, n, t);
-  // No block writes to another's shared memory before that one has started.
-  if (blocks_per_row > 1) synchronize_cluster();
-  // Nearly every row needs no shift. Whether one does is known with the sums. All 1024 columns are summed, of which those
-  // past n add nothing: the other warps of the row take as long.
+  mine.blocks.wait_for_start();
+  // Nearly every row needs no shift. Whether one does is known with the sums. All 1024 columns are summed, of which
+  // those past n add nothing: the other warps of the row take as long.
   const PartialSum<float> sum = columns.sum(kChunk, columns.max(), 0.0f);
   const PartialSum<float> total = mine.total_with(sum);
   const float shift = is_finite(total.max) ? shift_of(total.max) : 0.0f;

@@ -1,6 +1,6 @@
 // Regime `split`: contiguous rows cut into slices that are spread over the whole GPU. One launch writes the sums of all
-// slices, one sums the slices of shifted rows again (and ends at once where there are none), and one merges a row's sums
-// in every block that writes a slice of its probabilities.
+// slices, one sums the slices of shifted rows again (and ends at once where there are none), and one merges a row's
+// sums in every block that writes a slice of its probabilities.
 #include "regimes.h"
 #include "row_sum.cuh"
 
@@ -69,7 +69,8 @@ __global__ void __launch_bounds__(256, 1)
 template <class T, int V>
 static cudaError_t launch_split(const T* x, T* y, int64_t k, const Plan& plan, PartialSum<T>* sums,
                                 cudaStream_t stream) {
-  const Slices slices{k, plan.chunks, static_cast<int>(plan.chunks_per_slot), static_cast<unsigned>(plan.slices)};
+  const Slices slices{k, plan.chunks_per_block, static_cast<int>(plan.chunks_per_slot),
+                      static_cast<unsigned>(plan.slices)};
   const int threads = plan.warps * kWarpLanes;
   cudaError_t error =
       launch(split_sums<T, V>, plan.blocks, threads, plan.shared_bytes, 1, stream, x, sums, slices, false);

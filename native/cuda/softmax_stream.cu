@@ -1,5 +1,5 @@
-// Regimes `shared` and `stream`: a long contiguous row for a block or a cluster. The logits stay in shared memory between
-// the sum and the division, or are read a second time.
+// Regimes `shared` and `stream`: a long contiguous row for a block or a cluster. The logits stay in shared memory
+// between the sum and the division, or are read a second time.
 #include "regimes.h"
 #include "row_sum.cuh"
 
@@ -24,40 +24,40 @@ __global__ void __launch_bounds__(512, 1)
   PartialSum<T>* const sums =
       reinterpret_cast<PartialSum<T>*>(shared_memory() + held_chunks * kChunk * static_cast<int64_t>(sizeof(T)));
   const auto place_of = [&](int64_t chunk) { return held + (in_shared ? chunk - first : warp_of_thread()) * kChunk; };
+  const int64_t step = warps_of_block();
+  // All of a warp's chunks in shared memory are on their way before the first is summed.
+  if (in_shared && has_async_copies()) {
+    for (int64_t chunk = first + warp_of_thread(); chunk < part.last; chunk += step) {
+      start_copy_of_chunk<T, V>(x + chunk * kChunk, place_of(chunk), part.columns_of(chunk));
+    }
+  }
   const auto read = [&](int64_t chunk, int n) {
-    copy_chunk<T, V>(x + chunk * kChunk, place_of(chunk), n);
+    if (in_shared && has_async_copies()) {
+      wait_for_copies(static_cast<int>((part.last - 1 - chunk) / step));
+      __syncwarp();
+    } else {
+      copy_chunk<T, V>(x + chunk * kChunk, place_of(chunk), n);
+    }
     return place_of(chunk);
   };
-  const auto put = [&](int slot, PartialSum<T> sum) {
-    for (int block = lane_of_thread(); block < blocks_per_row; block += kWarpLanes) {
-      PartialSum<T>* const array = blocks_per_row > 1 ? in_block_of_cluster(sums, block) : sums;
-      array[first_slot + slot] = sum;
-    }
-  };
-  const auto wait_for_all = [&] {
-    if (blocks_per_row > 1) {
-      synchronize_cluster();
-    } else {
-      __syncthreads();
-    }
-  };
+  const BlocksOfRow blocks{blocks_per_row};
+  const auto put = [&](int slot, PartialSum<T> sum) { blocks.put(sums + first_slot + slot, sum); };
 
-  // No block writes to another's shared memory before that one has started.
-  if (blocks_per_row > 1) synchronize_cluster();
+  blocks.wait_for_start();
   // Nearly every row needs no shift; whether one does is known with the sums, which are then taken again.
   sum_slots(part, T(0), read, put);
-  wait_for_all();
+  blocks.wait_for_all();
   PartialSum<T> total = tree_of_array(sums, slots, sums + slots);
   T shift = is_finite(total.max) ? shift_of(total.max) : T(0);
   if (shift != T(0)) {
-    wait_for_all();
+    blocks.wait_for_all();
     sum_slots(part, shift, read, put);
-    wait_for_all();
+    blocks.wait_for_all();
     total = tree_of_array(sums, slots, sums + slots);
   }
 
   const RowScale<T> scale = scale_of(total, shift);
-  for (int64_t chunk = part.first + warp_of_thread(); chunk < part.last; chunk += warps_of_block()) {
+  for (int64_t chunk = first + warp_of_thread(); chunk < part.last; chunk += step) {
     const T* const logits = in_shared ? place_of(chunk) : x + chunk * kChunk;
     write_probabilities<T, V>(logits, y + chunk * kChunk, part.columns_of(chunk), scale);
   }
@@ -67,7 +67,7 @@ template <class T, int V>
 static cudaError_t launch_stream(const T* x, T* y, int64_t k, const Plan& plan, cudaStream_t stream) {
   const auto kernel = plan.regime == Regime::shared ? stream_softmax<T, V, true> : stream_softmax<T, V, false>;
   return launch(kernel, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, plan.blocks_per_row, stream, x, y, k,
-                plan.blocks_per_row, plan.chunks, static_cast<int>(plan.chunks_per_slot));
+                plan.blocks_per_row, plan.chunks_per_block, static_cast<int>(plan.chunks_per_slot));
 }
 
 template <>

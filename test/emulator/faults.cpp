@@ -5,6 +5,7 @@
 //   emulator_faults NAME fault     runs the fault: prints what the runtime returned and the findings, a line each
 //   emulator_faults NAME twin      the same for its twin
 #include <cooperative_groups.h>
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime.h>
 
 #include <cstdio>
@@ -218,6 +219,36 @@ template <bool fault>
 void write_past_shared() {
   const DeviceFloats x, y;
   launch({kBlocks, kThreads, kThreads * sizeof(float)}, use_shared<fault>, x.data, y.data);
+}
+
+template <bool fault>
+__global__ void copy_reversed(const float* x, float* y) {
+  float* const values = shared<float>();
+  __pipeline_memcpy_async(values + threadIdx.x, x + index_of_thread(), sizeof(float));
+  // Only copies of a group that has ended are waited for.
+  if (!fault) __pipeline_commit();
+  __pipeline_wait_prior(0);
+  __syncthreads();
+  y[index_of_thread()] = values[blockDim.x - 1 - threadIdx.x];
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
+}
+template <bool fault>
+void async_copy_read_too_early() {
+  const DeviceFloats x, y;
+  launch({kBlocks, kThreads, kThreads * sizeof(float)}, copy_reversed<fault>, x.data, y.data);
+}
+
+template <bool fault>
+__global__ void leave_copy(const float* x) {
+  __pipeline_memcpy_async(shared<float>() + threadIdx.x, x + index_of_thread(), sizeof(float));
+  __pipeline_commit();
+  if (!fault) __pipeline_wait_prior(0);
+}
+template <bool fault>
+void async_copy_left() {
+  const DeviceFloats x;
+  launch({kBlocks, kThreads, kThreads * sizeof(float)}, leave_copy<fault>, x.data);
 }
 
 template <bool fault>
@@ -633,6 +664,8 @@ constexpr Fault kFaults[] = {
     FAULT(vector_past_the_end),
     FAULT(memcpy_past_the_end),
     FAULT(write_past_shared),
+    FAULT(async_copy_read_too_early),
+    FAULT(async_copy_left),
     FAULT(kernel_uses_host_memory),
     FAULT(memory_of_another_device),
     FAULT(copy_past_the_end),

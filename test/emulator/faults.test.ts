@@ -47,6 +47,11 @@ const faults: Record<string, Expected> = {
     error: illegalAddress,
     finding: /^out of bounds: .*writes byte 512 of the 512 bytes of shared/,
   },
+  async_copy_read_too_early: {
+    error: success,
+    finding: /^uninitialised: .*of the 512 bytes of shared memory/,
+  },
+  async_copy_left: { error: launchFailure, finding: /^not waited for: .* ends before 1 of its asynchronous/ },
   kernel_uses_host_memory: { error: illegalAddress, finding: /^out of bounds: .*reads .* host memory/ },
   memory_of_another_device: { error: illegalAddress, finding: /^out of bounds: .* on another device/ },
   copy_past_the_end: { error: success, finding: /^out of bounds: cudaMemcpy of 2048 bytes/ },

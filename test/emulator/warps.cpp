@@ -1,5 +1,7 @@
 #include "warps.h"
 
+#include "async_copies.h"
+
 namespace emulated {
 namespace {
 
@@ -146,6 +148,7 @@ void end_round(Warp* warp, Context* from) {
 
 void thread_main() {
   state.grid->call->run();
+  require_no_copies();
   Warp* warp = state.warp;
   if (warp->waiting != 0) {
     end_with_divergence([&] { return "ends while other lanes of its warp wait at " + describe(warp->meeting); });
@@ -159,6 +162,7 @@ void run_warps() { run_another_warp(&state.host); }
 
 void end_grid(cudaError_t error) {
   state.result = error;
+  forget_copies();
   Context abandoned;
   switch_context(&abandoned, state.host);
   __builtin_unreachable();

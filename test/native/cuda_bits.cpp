@@ -223,7 +223,13 @@ void run_all(const DeviceProperties& device, bool quick) {
       run<T>({k < 100 ? 13 : 3, k, inner}, device, inner % 2, false);
     }
   }
+  // Held by a block, by the largest cluster, and by none.
   run<T>({2, 3000, 5}, device, 0, false);
+  for (const int64_t k : {1025, 5000, 20001, 60000}) run<T>({3, k, 2}, device, k % 2, false);
+  if (!quick) run<T>({1, 100003, 9}, device, 1, false);
+  // Row max with groups of threads on many narrow columns, on one part of a wide one, and on slices.
+  run<T>({40, 50, 5}, device, 0, false);
+  run<T>({1, 300, 520}, device, 0, false);
   run<T>({2, 700, 1}, device, 0, true);
   run<T>({1, 1500, 1}, device, 1, true);
 }

@@ -1,6 +1,6 @@
-// Prints how the launch policy (native/cuda/policy.h) treats rows of every length from 1 to 300,000 on each GPU, as JSON:
-// ranges of lengths with one regime, and over each range the passes over memory and the bytes in flight that the plan is
-// predicted to have. Rows are as many as make 256 MB, or few ("rows": 4).
+// Prints how the launch policy (native/cuda/policy.h) treats rows of every length on each GPU, as JSON: ranges of lengths
+// with one regime, and over each range what its plans are predicted to do at worst. Softmax over the last axis and over
+// others, for many rows ("bytes" together) and few; row max; the Jacobian.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -13,55 +13,118 @@ using namespace softmax_native::cuda;
 
 namespace {
 
-constexpr int64_t kLongest = 300'000;
+constexpr int64_t kManyBytes = 256 << 20;
+
+// What a plan is, in a word, and what is expected of it.
+struct Expected {
+  std::string regime;
+  double passes;
+  double bytes_in_flight;
+  double seconds;    // 0 where it is not predicted
+  double blocks;     // for each multiprocessor, at the last length
+  double registers;  // that the policy counts with
+  double shared_bytes;
+};
 
 struct Range {
   int64_t first = 0, last = 0;
-  std::string regime;
-  double most_passes = 0;
-  double least_in_flight = 0;
+  Expected worst;
   double largest_step = 1;  // of the predicted time for an element, from one length to the next
 };
 
 void print(const Range& range, bool first) {
-  std::printf("%s{\"first\":%lld,\"last\":%lld,\"regime\":\"%s\",\"passes\":%.3f,\"bytesInFlight\":%.0f,\"step\":%.3f}",
-              first ? "" : ",", static_cast<long long>(range.first), static_cast<long long>(range.last),
-              range.regime.c_str(), range.most_passes, range.least_in_flight, range.largest_step);
+  const Expected& worst = range.worst;
+  std::printf(
+      "%s{\"first\":%lld,\"last\":%lld,\"regime\":\"%s\",\"passes\":%.3f,\"bytesInFlight\":%.0f,\"step\":%.3f,"
+      "\"blocks\":%.2f,\"registers\":%.0f,\"sharedBytes\":%.0f}",
+      first ? "" : ",", static_cast<long long>(range.first), static_cast<long long>(range.last), worst.regime.c_str(),
+      worst.passes, worst.bytes_in_flight, range.largest_step, worst.blocks, worst.registers, worst.shared_bytes);
 }
 
-void print_table(const char* name, const DeviceProperties& device, int64_t element_size, int64_t fixed_rows) {
-  std::printf("{\"device\":\"%s\",\"elementSize\":%lld,\"rows\":%lld,\"ranges\":[", name,
-              static_cast<long long>(element_size), static_cast<long long>(fixed_rows));
+template <class Expect>
+void print_ranges(int64_t longest, Expect expect) {
   Range range;
   bool any = false;
   double before = 0;
-  for (int64_t k = 1; k <= kLongest; k++) {
-    const int64_t rows = fixed_rows > 0 ? fixed_rows : std::max<int64_t>(1, (256 << 20) / (k * element_size));
-    const Layout layout{rows, k, 1};
-    const Plan plan = softmax_plan(layout, element_size, device);
-    const Prediction predicted = predict(plan, layout, element_size, device);
-    std::string regime = name_of(plan.regime);
-    if (plan.blocks_per_row > 1) regime += " x" + std::to_string(plan.blocks_per_row);
-    const double time = predicted.seconds / static_cast<double>(rows * k);
-    const double step = before > 0 ? std::max(time / before, 1.0) : 1;
-    before = time;
-    if (regime != range.regime) {
+  for (int64_t k = 1; k <= longest; k++) {
+    const Expected expected = expect(k);
+    const double step = before > 0 ? std::max(expected.seconds / before, 1.0) : 1;
+    before = expected.seconds;
+    if (expected.regime != range.worst.regime) {
       if (range.first > 0) print(range, !any), any = true;
-      range = {k, k, regime, predicted.passes, predicted.bytes_in_flight, step};
+      range = {k, k, expected, step};
     }
     range.last = k;
-    range.most_passes = std::max(range.most_passes, predicted.passes);
-    range.least_in_flight = std::min(range.least_in_flight, predicted.bytes_in_flight);
     range.largest_step = std::max(range.largest_step, step);
+    Expected& worst = range.worst;
+    worst.passes = std::max(worst.passes, expected.passes);
+    worst.bytes_in_flight = std::min(worst.bytes_in_flight, expected.bytes_in_flight);
+    worst.blocks = expected.blocks;
+    worst.registers = std::max(worst.registers, expected.registers);
+    worst.shared_bytes = std::max(worst.shared_bytes, expected.shared_bytes);
   }
   print(range, !any);
+}
+
+double per_multiprocessor(int64_t blocks, const DeviceProperties& device) {
+  return static_cast<double>(blocks) / device.multiprocessors;
+}
+
+Expected softmax_expected(Layout layout, int64_t element_size, const DeviceProperties& device) {
+  const Plan plan = softmax_plan(layout, element_size, device);
+  const Prediction predicted = predict(plan, layout, element_size, device);
+  std::string regime = name_of(plan.regime);
+  if (plan.blocks_per_row > 1) regime += " x" + std::to_string(plan.blocks_per_row);
+  return {regime,
+          predicted.passes,
+          predicted.bytes_in_flight,
+          predicted.seconds / static_cast<double>(layout.outer * layout.k * layout.inner),
+          per_multiprocessor(plan.blocks, device),
+          static_cast<double>(policy::registers_per_thread(plan, element_size, device.compute_capability)),
+          static_cast<double>(plan.shared_bytes)};
+}
+
+Expected row_max_expected(Layout layout, int64_t element_size, const DeviceProperties& device) {
+  const RowMaxPlan plan = row_max_plan(layout, device);
+  const std::string regime = layout.k < 4             ? "rows of 1 to 3"
+                             : plan.columns > 0       ? "columns"
+                             : plan.lanes_per_row > 0 ? "lanes"
+                                                      : "blocks";
+  const double in_flight = row_max_bytes_in_flight(plan, layout, element_size, device);
+  return {plan.slices > 1 ? regime + " in slices" : regime, 1, in_flight, 0,
+          per_multiprocessor(plan.blocks, device),          0, 0};
+}
+
+Expected jacobian_expected(int64_t rows, int64_t k, int64_t element_size, const DeviceProperties& device) {
+  if (k > kTileJacobianColumns) {
+    const int64_t blocks = policy::ceil_div(rows * k * k, kJacobianThreads * kEntriesPerThread);
+    return {"stream", 1, 0, 0, per_multiprocessor(blocks, device), 0, 0};
+  }
+  const Plan plan = jacobian_plan(rows, k, element_size, device);
+  // Tiles end where a line does, or are of hundreds of lines, of which two are written in part.
+  const int64_t bytes = plan.tile_outer * k * k * element_size;
+  const bool whole = bytes % 128 == 0 || bytes >= 256 * 128 || plan.blocks == 1;
+  return {whole ? "tile" : "tile of part lines", 1, 0, 0, per_multiprocessor(plan.blocks, device), 0,
+          static_cast<double>(plan.shared_bytes)};
+}
+
+bool first_table = true;
+
+template <class Expect>
+void print_table(const char* name, const char* operation, int64_t element_size, const char* rows, int64_t inner,
+                 int64_t longest, Expect expect) {
+  std::printf(
+      "%s{\"device\":\"%s\",\"operation\":\"%s\",\"elementSize\":%lld,\"rows\":\"%s\",\"inner\":%lld,\"ranges\":[",
+      first_table ? "" : ",\n", name, operation, static_cast<long long>(element_size), rows,
+      static_cast<long long>(inner));
+  first_table = false;
+  print_ranges(longest, expect);
   std::printf("]}");
 }
 
 }  // namespace
 
 int main() {
-  bool first = true;
   std::printf("[");
   for (const char* name : {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"}) {
     const emulated::Preset& preset = *emulated::find_preset(name);
@@ -72,12 +135,26 @@ int main() {
                                      static_cast<int64_t>(preset.shared_per_block),
                                      static_cast<int64_t>(preset.shared_per_multiprocessor),
                                      static_cast<int64_t>(preset.l2_bytes)};
-    for (const int64_t element_size : {4, 8}) {
-      for (const int64_t rows : {0, 4}) {
-        std::printf(first ? "" : ",\n");
-        first = false;
-        print_table(name, device, element_size, rows);
+    for (const int64_t size : {4, 8}) {
+      // Along the last axis, a narrow and a wide other one: as many rows as make kManyBytes, or no more than four.
+      for (const int64_t inner : {1, 6, 64}) {
+        const int64_t longest = inner == 1 ? 300'000 : 150'000;
+        const auto many = [&](int64_t k) {
+          return Layout{std::max<int64_t>(1, kManyBytes / (k * inner * size)), k, inner};
+        };
+        const auto few = [&](int64_t k) { return Layout{inner == 1 ? 4 : 1, k, inner}; };
+        print_table(name, "softmax", size, "many", inner, longest,
+                    [&](int64_t k) { return softmax_expected(many(k), size, device); });
+        print_table(name, "softmax", size, "few", inner, longest,
+                    [&](int64_t k) { return softmax_expected(few(k), size, device); });
+        print_table(name, "rowMax", size, "many", inner, longest,
+                    [&](int64_t k) { return row_max_expected(many(k), size, device); });
+        print_table(name, "rowMax", size, "few", inner, longest,
+                    [&](int64_t k) { return row_max_expected(few(k), size, device); });
       }
+      print_table(name, "jacobian", size, "many", 1, 2000, [&](int64_t k) {
+        return jacobian_expected(std::max<int64_t>(1, kManyBytes / (k * k * size)), k, size, device);
+      });
     }
   }
   std::printf("]\n");
