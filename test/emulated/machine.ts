@@ -15,8 +15,8 @@ export interface Live {
 /** What test/emulator/control.cc exports. */
 export interface Emulator {
   /**
-   * Sets what the machine is; what is left out stays. Of memory, multiprocessors and the largest cluster, 0 is what the
-   * real GPU has.
+   * Sets what the machine is; what is left out stays. Of memory, multiprocessors, the largest cluster and the generation
+   * of the kernels' PTX, 0 is what the real GPU has.
    */
   configure(settings: {
     device?: string;
@@ -26,6 +26,7 @@ export interface Emulator {
     memory?: number;
     multiprocessors?: number;
     cluster?: number;
+    ptx?: number;
   }): void;
   /**
    * The nth call of a runtime function, of any for '*', returns this error; a sticky one loses the device. 'kernel' and
@@ -82,6 +83,7 @@ export async function libraryOn(settings: Parameters<Emulator['configure']>[0] =
     memory: 0,
     multiprocessors: 0,
     cluster: 0,
+    ptx: 0,
     ...settings,
   });
   vi.resetModules();

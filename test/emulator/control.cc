@@ -1,6 +1,6 @@
 // The controls of emulator.h for JavaScript: the property `emulator` of the addon over the emulated device.
 //
-//   configure({ device, devices, seed, driver: 'ok' | 'none' | 'old', memory, multiprocessors, cluster })
+//   configure({ device, devices, seed, driver: 'ok' | 'none' | 'old', memory, multiprocessors, cluster, ptx })
 //                                             what is left out stays as it is
 //   inject({ call, nth, error, sticky })      pending(): number      clear()
 //   findings(): string[]                      launches(): Record<string, number>
@@ -42,12 +42,14 @@ void configure(const Napi::CallbackInfo& info) {
     if (!multiprocessors.IsUndefined()) settings.multiprocessors = multiprocessors.ToNumber().Int32Value();
     const Napi::Value cluster = wanted.Get("cluster");
     if (!cluster.IsUndefined()) settings.cluster = cluster.ToNumber().Int32Value();
+    const Napi::Value ptx = wanted.Get("ptx");
+    if (!ptx.IsUndefined()) settings.ptx = ptx.ToNumber().Int32Value();
     if (!memory.IsUndefined()) settings.memory = static_cast<size_t>(memory.ToNumber().Int64Value());
   }
   if (!valid || !emulated::configure(settings)) {
     throw_type_error(
         info.Env(),
-        "Expected { device, devices, seed, driver, memory, multiprocessors, cluster } that can be emulated");
+        "Expected { device, devices, seed, driver, memory, multiprocessors, cluster, ptx } that can be emulated");
   }
 }
 

@@ -23,10 +23,11 @@ struct Settings {
   size_t memory = 0;        // bytes of device memory, or 0 for as many as the real GPU has
   int multiprocessors = 0;  // 0 for as many as the real GPU has; with few, small arrays are as much work as large ones
   int cluster = 0;          // blocks of the largest cluster of a small partition of the GPU, 0 for the whole one
+  int ptx = 0;              // 75 where the driver compiled the kernels from PTX of 7.5, 0 for code of the GPU's own
 };
 
-// What SOFTMAX_EMULATED_DEVICE, SOFTMAX_EMULATED_DEVICES, SOFTMAX_EMULATED_SEED, SOFTMAX_EMULATED_MULTIPROCESSORS and
-// SOFTMAX_EMULATED_CLUSTER say, until configure() is called.
+// What SOFTMAX_EMULATED_DEVICE, SOFTMAX_EMULATED_DEVICES, SOFTMAX_EMULATED_SEED, SOFTMAX_EMULATED_MULTIPROCESSORS,
+// SOFTMAX_EMULATED_CLUSTER and SOFTMAX_EMULATED_PTX say, until configure() is called.
 Settings settings();
 // False when no such device exists or the numbers are out of range; nothing is changed then.
 bool configure(const Settings& settings);

@@ -519,6 +519,14 @@ void missing_barrier_of_cluster() {
   launch({kBlocks, kThreads, sizeof(float), kBlocks}, read_of_next_block<fault>, y.data);
 }
 
+template <bool fault>
+void clusters_of_old_code() {
+  emulated::Settings settings = emulated::settings();
+  settings.ptx = fault ? 86 : 90;
+  emulated::configure(settings);
+  launch({kBlocks, kThreads, sizeof(float), kBlocks}, write_to_next_block<false>);
+}
+
 // Lifetimes and the order of streams.
 
 template <bool fault>
@@ -687,6 +695,7 @@ constexpr Fault kFaults[] = {
     FAULT(shared_memory_of_ended_block),
     FAULT(shared_memory_of_block_not_started),
     FAULT(missing_barrier_of_cluster),
+    FAULT(clusters_of_old_code),
     FAULT(use_after_free),
     FAULT(use_after_free_in_stream),
     FAULT(streams_without_event),

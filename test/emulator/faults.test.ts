@@ -79,6 +79,7 @@ const faults: Record<string, Expected> = {
   shared_memory_of_ended_block: { error: illegalAddress, finding: /^out of bounds: .*which has ended/ },
   shared_memory_of_block_not_started: { error: success, finding: /^race: .*has started/ },
   missing_barrier_of_cluster: { error: success, finding: tooEarly },
+  clusters_of_old_code: { error: success, finding: /^misuse: .* in clusters of 4, .* code for 8\.6 / },
   use_after_free: { error: illegalAddress, finding: /^out of bounds: .*a released device allocation/ },
   use_after_free_in_stream: {
     error: illegalAddress,

@@ -14,8 +14,11 @@ thread_local cudaError_t thread_error = cudaSuccess;
 thread_local bool thread_in_host_function = false;
 
 bool is_valid(const Settings& settings) {
-  return find_preset(settings.device) != nullptr && settings.devices >= 0 && settings.devices <= kMostDevices &&
-         settings.multiprocessors >= 0 && settings.cluster >= 0;
+  const Preset* preset = find_preset(settings.device);
+  // The driver compiles no PTX of a later generation than the GPU's.
+  return preset != nullptr && settings.devices >= 0 && settings.devices <= kMostDevices &&
+         settings.multiprocessors >= 0 && settings.cluster >= 0 && settings.ptx >= 0 &&
+         settings.ptx <= preset->major * 10 + preset->minor;
 }
 
 Settings settings_of_environment() {
@@ -25,6 +28,7 @@ Settings settings_of_environment() {
   if (const char* seed = std::getenv("SOFTMAX_EMULATED_SEED")) settings.seed = std::strtoull(seed, nullptr, 10);
   if (const char* count = std::getenv("SOFTMAX_EMULATED_MULTIPROCESSORS")) settings.multiprocessors = std::atoi(count);
   if (const char* blocks = std::getenv("SOFTMAX_EMULATED_CLUSTER")) settings.cluster = std::atoi(blocks);
+  if (const char* ptx = std::getenv("SOFTMAX_EMULATED_PTX")) settings.ptx = std::atoi(ptx);
   if (is_valid(settings)) return settings;
   std::fprintf(stderr, "emulated CUDA: %d devices %s cannot be emulated\n", settings.devices, settings.device.c_str());
   std::abort();

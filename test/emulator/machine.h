@@ -43,6 +43,8 @@ struct Machine {
   std::map<std::string, uint64_t> launches;
 
   size_t memory() const { return settings.memory != 0 ? settings.memory : preset->memory; }
+  int compute_capability() const { return preset->major * 10 + preset->minor; }
+  int code_capability() const { return settings.ptx != 0 ? settings.ptx : compute_capability(); }
   int multiprocessors() const {
     return settings.multiprocessors != 0 ? settings.multiprocessors : preset->multiprocessors;
   }

@@ -248,6 +248,23 @@ void attributes_of_devices(const emulated::Preset& preset) {
   cudaGetLastError();
 }
 
+// The code is the device's own, or what the driver made of older PTX.
+void generations(const emulated::Preset& preset) {
+  const int capability = preset.major * 10 + preset.minor;
+  emulated::Settings settings = emulated::settings();
+  cudaFuncAttributes attributes;
+  for (const int ptx : {0, 75, capability}) {
+    settings.ptx = ptx;
+    EXPECT(emulated::configure(settings));
+    EXPECT_ERROR(cudaFuncGetAttributes(&attributes, nothing), cudaSuccess);
+    EXPECT(attributes.binaryVersion == capability && attributes.ptxVersion == (ptx == 0 ? capability : ptx));
+  }
+  settings.ptx = capability + 1;
+  EXPECT(!emulated::configure(settings));
+  settings.ptx = 0;
+  EXPECT(emulated::configure(settings));
+}
+
 void memory() {
   size_t before, during, total;
   EXPECT_ERROR(cudaMemGetInfo(&before, &total), cudaSuccess);
@@ -436,6 +453,7 @@ int main() {
   launch_bounds();
   clusters(preset);
   attributes_of_devices(preset);
+  generations(preset);
   memory();
   pools();
   streams();

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "copies.h"
+#include "findings.h"
 #include "grid.h"
 #include "kernel_name.h"
 #include "machine.h"
@@ -77,6 +78,16 @@ uint64_t blocks_per_multiprocessor(const cudaLaunchConfig_t& config) {
   return std::min(by_threads, uint64_t(preset.shared_per_multiprocessor / (config.dynamicSmemBytes + reserved)));
 }
 
+// A GPU that has clusters runs code of earlier generations in them too, but what this code does in a cluster was compiled
+// out of it.
+void require_clusters_in_code(const void* kernel, unsigned cluster) {
+  const int capability = machine().code_capability();
+  if (cluster == 1 || capability >= 90) return;
+  add_finding("clusters of old code",
+              text("misuse: %s is launched in clusters of %u, which its code for %d.%d knows not",
+                   kernel_name(kernel).c_str(), cluster, capability / 10, capability % 10));
+}
+
 void allow_windows(int device) {
   // The windows of device 0, of shared memory and of device 1 lie in this order.
   running.allowed_begin = window_begin(device == 0 ? Window::device0 : Window::shared);
@@ -97,6 +108,7 @@ cudaError_t launch(const cudaLaunchConfig_t* config, std::unique_ptr<const Kerne
     cudaError_t error = check_block(*config, call->kernel, limits);
     if (error == cudaSuccess) error = check_cluster(config->gridDim, cluster, limits);
     if (error != cudaSuccess) return error;
+    require_clusters_in_code(call->kernel, cluster.x);
     if (!reserve_windows()) return cudaErrorMemoryAllocation;
 
     machine().launches[kernel_name(call->kernel)]++;
@@ -138,11 +150,11 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
   return device_call("cudaFuncGetAttributes", [&](Lock&) {
-    const int architecture = machine().preset->major * 10 + machine().preset->minor;
     *attributes = {};
     attributes->maxThreadsPerBlock = static_cast<int>(kernel_symbol(kernel).most_threads);
     attributes->numRegs = 32;
-    attributes->ptxVersion = attributes->binaryVersion = architecture;
+    attributes->ptxVersion = machine().code_capability();
+    attributes->binaryVersion = machine().compute_capability();
     attributes->maxDynamicSharedSizeBytes = static_cast<int>(limits_of(kernel).shared_bytes);
     return cudaSuccess;
   });
