@@ -56,7 +56,10 @@ void check_outside(uintptr_t address, size_t bytes, bool writes) {
   if (!writes && is_constant(reinterpret_cast<void*>(address))) return;
   const Allocation* pinned = find_allocation(reinterpret_cast<void*>(address));
   if (pinned != nullptr && pinned->window == Window::pinned) {
-    if (address + bytes <= pinned->begin + pinned->bytes) return;
+    if (address + bytes <= pinned->begin + pinned->bytes) {
+      if (writes) set_written(address, bytes);
+      return;
+    }
     address = pinned->begin + pinned->bytes;
   }
   report("out of bounds", address, writes, [] { return ""; });

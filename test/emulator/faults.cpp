@@ -637,6 +637,25 @@ void write_before_the_copy() {
   cudaFreeHost(host);
 }
 
+// The pinned memory is written by the stream on the way, but its last element by the host.
+template <bool fault>
+void write_again_before_the_copy() {
+  const DeviceFloats x, y;
+  float* host;
+  cudaMallocHost(&host, kCount * sizeof(float));
+  for (int i = 0; i < kCount; i++) host[i] = 4;
+  Streams streams;
+  cudaMemcpyAsync(host, x.data, (kCount - 1) * sizeof(float), cudaMemcpyDeviceToHost, streams.first);
+  if (!fault) host[kCount - 1] = 1;
+  cudaMemcpyAsync(y.data, host, kCount * sizeof(float), cudaMemcpyHostToDevice, streams.first);
+  if (fault) host[kCount - 1] = 5;
+  cudaStreamSynchronize(streams.first);
+  float last;
+  cudaMemcpy(&last, y.data + kCount - 1, sizeof last, cudaMemcpyDeviceToHost);
+  std::printf("device has %g\n", static_cast<double>(last));
+  cudaFreeHost(host);
+}
+
 template <bool fault>
 void runtime_call_in_host_function() {
   Streams streams;
@@ -703,6 +722,7 @@ constexpr Fault kFaults[] = {
     FAULT(free_without_event),
     FAULT(read_before_the_copy),
     FAULT(write_before_the_copy),
+    FAULT(write_again_before_the_copy),
     FAULT(runtime_call_in_host_function),
 };
 

@@ -91,7 +91,12 @@ const faults: Record<string, Expected> = {
 };
 
 // Faults that show in what the program prints, or in more than one way.
-const others = ['free_without_event', 'read_before_the_copy', 'write_before_the_copy'];
+const others = [
+  'free_without_event',
+  'read_before_the_copy',
+  'write_before_the_copy',
+  'write_again_before_the_copy',
+];
 
 describe('planted faults', () => {
   it('are all tested', () => {
@@ -121,10 +126,23 @@ describe('planted faults', () => {
     }
   });
 
-  it('a host that does not wait with new bytes has them copied', () => {
+  it('a host that does not wait with new bytes has them copied, and is told', () => {
+    const finding = expect.stringMatching(
+      /^race: the host has changed byte 2 of .* before cudaMemcpyAsync /,
+    ) as string;
     for (const seed of seeds) {
-      expect(run(['write_before_the_copy', 'fault'], seed)).toEqual(['device has 3', success]);
+      expect(run(['write_before_the_copy', 'fault'], seed)).toEqual(['device has 3', success, finding]);
       expect(run(['write_before_the_copy', 'twin'], seed)).toEqual(['device has 2', success]);
+    }
+  });
+
+  it('also where a copy to the same memory came before, which may change it', () => {
+    const finding = expect.stringMatching(
+      /^race: the host has changed byte 2046 of .* has copied it$/,
+    ) as string;
+    for (const seed of seeds) {
+      expect(run(['write_again_before_the_copy', 'fault'], seed)).toEqual(['device has 5', success, finding]);
+      expect(run(['write_again_before_the_copy', 'twin'], seed)).toEqual(['device has 1', success]);
     }
   });
 });

@@ -366,6 +366,15 @@ void streams() {
     EXPECT(host == 3);
   }
 
+  // A kernel may write pinned memory that a later copy reads.
+  float* pinned;
+  EXPECT_ERROR(cudaMallocHost(&pinned, sizeof(float)), cudaSuccess);
+  *pinned = 0;
+  EXPECT_ERROR(launch({1, 32, 0, 1, free}, write_one, pinned), cudaSuccess);
+  EXPECT_ERROR(cudaMemcpyAsync(y, pinned, sizeof(float), cudaMemcpyHostToDevice, free), cudaSuccess);
+  EXPECT_ERROR(cudaStreamSynchronize(free), cudaSuccess);
+  EXPECT_ERROR(cudaFreeHost(pinned), cudaSuccess);
+
   // An event that was never recorded is over; one that was is not until its stream has come so far.
   EXPECT_ERROR(cudaEventQuery(event), cudaSuccess);
   EXPECT_ERROR(launch({1, 32, 0, 1, free}, write_one, y), cudaSuccess);

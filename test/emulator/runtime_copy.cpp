@@ -1,7 +1,8 @@
 // Copies and fills.
 //
 // What CUDA leaves open is decided so that a caller who relies on it finds out: pinned host memory is read and written
-// when the copy runs, not when it is asked for; pageable memory is read at the call, and written before it returns.
+// when the copy runs, not when it is asked for, and compared with what it held then; pageable memory is read at the call,
+// and written before it returns.
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "copies.h"
 #include "findings.h"
 #include "machine.h"
+#include "shadow.h"
 #include "streams.h"
 
 using namespace emulated;
@@ -91,6 +93,27 @@ std::vector<unsigned char> read_rows(const Rows& rows) {
   return bytes;
 }
 
+// What pinned memory held when a copy of it was asked for, and when that was.
+struct Promised {
+  std::vector<unsigned char> bytes;
+  uint64_t time;
+};
+
+// Until the copy is done, nobody may write to its source but work that was enqueued before, which leaves its time.
+void check_promise(const char* call, const Rows& rows, const Promised& promised) {
+  for (size_t i = 0; i < rows.height; i++) {
+    const auto* now = reinterpret_cast<const unsigned char*>(rows.row(i));
+    const unsigned char* before = promised.bytes.data() + i * rows.width;
+    if (std::memcmp(now, before, rows.width) == 0) continue;
+    for (size_t j = 0; j < rows.width; j++) {
+      if (now[j] == before[j] || time_of(cell_of(rows.row(i) + j)->write) > promised.time) continue;
+      add_finding(call, std::string("race: the host has changed ") + describe_allocated(rows.row(i) + j) + " before " +
+                            call + " has copied it");
+      return;
+    }
+  }
+}
+
 cudaError_t copy(Lock& lock, const char* call, Rows to, Rows from, cudaMemcpyKind kind, cudaStream_t handle,
                  bool synchronous) {
   const auto stream = find_stream(handle);
@@ -112,6 +135,14 @@ cudaError_t copy(Lock& lock, const char* call, Rows to, Rows from, cudaMemcpyKin
     enqueue(stream.get(),
             [to, to_place, rows, staged, from_place] { return copy_rows(to, to_place, rows, from_place); });
     return cudaSuccess;
+  }
+  if (from_place == Place::pinned && to_place == Place::device) {
+    const auto promised = std::make_shared<const Promised>(Promised{read_rows(from), running.time});
+    enqueue(stream.get(), [=] {
+      check_promise(call, from, *promised);
+      return copy_rows(to, to_place, from, from_place);
+    });
+    return synchronous ? synchronize_stream(lock, stream) : cudaSuccess;
   }
   enqueue(stream.get(), [=] { return copy_rows(to, to_place, from, from_place); });
   const bool to_pageable = to_place == Place::pageable;

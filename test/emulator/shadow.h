@@ -3,7 +3,7 @@
 // All such memory lies in one range of addresses, [device 0 | shared memory | device 1 | pinned host memory], and the
 // cell of a word is found by arithmetic. A cell tells which of its bytes exist, which have been written, who wrote the
 // word last and when, and who has read it since. Of pinned memory, which the host uses without being seen, the cells
-// tell only about copies.
+// tell only about copies and about what kernels write.
 //
 // Time is a number that every barrier raises. Two accesses are ordered when one thread made both, or when a barrier in
 // which both threads took part came between; otherwise, if one of them writes, they are a data race. Because CUDA's
