@@ -503,11 +503,13 @@ int main(int argc, char** argv) {
   bench.scale = tiny ? kTiny : quick ? kQuick : kFull;
   const int capability = properties.major * 10 + properties.minor;
   bench.device = {std::min(capability, compiled_for),
-                  largest_cluster(capability, compiled_for),
+                  1,
                   properties.multiProcessorCount,
                   static_cast<int64_t>(properties.sharedMemPerBlockOptin),
                   static_cast<int64_t>(properties.sharedMemPerMultiprocessor),
                   properties.l2CacheSize};
+  check(launchable_cluster(bench.device, largest_cluster(capability, compiled_for), &bench.device.largest_cluster),
+        "launchable_cluster");
   bench.area_bytes = std::min(bench.scale.most_bytes, static_cast<int64_t>(free_memory / 6) / 512 * 512);
   bench.scale.bytes = std::min(bench.scale.bytes, bench.area_bytes / 2);
   check(cudaMalloc(reinterpret_cast<void**>(&bench.inputs), static_cast<size_t>(bench.area_bytes)), "cudaMalloc");

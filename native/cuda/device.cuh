@@ -155,29 +155,31 @@ bool has_vectors(const T* p, int64_t k) {
   return reinterpret_cast<uintptr_t>(p) % 16 == 0 && k % kVector<T> == 0;
 }
 
+// Lets a kernel be launched with more shared memory and larger clusters than without asking. The limits belong to the
+// kernel, for all threads of the process: the one of shared memory is always set to the most there is, as another thread
+// may be about to launch the same kernel with more.
+inline cudaError_t allow(const void* kernel, int64_t shared_bytes, int cluster) {
+  constexpr int64_t without_opt_in = 48 * 1024;
+  cudaError_t error = cudaSuccess;
+  if (shared_bytes > without_opt_in) {
+    int device = 0, most = 0;
+    error = cudaGetDevice(&device);
+    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    if (error == cudaSuccess) error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+  }
+  if (error == cudaSuccess && cluster > 8) {
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  }
+  return error;
+}
+
 // Launches `kernel`, of blocks of `threads`, in clusters of `cluster`.
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int64_t shared_bytes, int cluster,
                    cudaStream_t stream, Arguments... arguments) {
   if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
-  constexpr int64_t without_opt_in = 48 * 1024;
-  if (shared_bytes > without_opt_in) {
-    // The limit belongs to the kernel, for all threads of the process: it is always set to the most there is, as
-    // another thread may be about to launch the same kernel with more.
-    int device = 0, most = 0;
-    cudaError_t error = cudaGetDevice(&device);
-    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-    if (error == cudaSuccess) {
-      error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                   most);
-    }
-    if (error != cudaSuccess) return error;
-  }
-  if (cluster > 8) {
-    const cudaError_t error =
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
-    if (error != cudaSuccess) return error;
-  }
+  const cudaError_t error = allow(reinterpret_cast<const void*>(kernel), shared_bytes, cluster);
+  if (error != cudaSuccess) return error;
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeClusterDimension;
   attribute.val.clusterDim.x = static_cast<unsigned>(cluster);

@@ -13,6 +13,10 @@ namespace softmax_native::cuda {
 // such code has no clusters below 90.
 cudaError_t compiled_capability(int* compute_capability);
 
+// The largest cluster that the current device can run, of `wanted` blocks at most. A part of a GPU may have fewer
+// multiprocessors together than a cluster of its generation needs.
+cudaError_t launchable_cluster(const DeviceProperties& device, int wanted, int* blocks);
+
 // Bytes of device memory that a launch needs beside its arrays, aligned to 256; 0 in most regimes.
 template <class T>
 int64_t softmax_workspace(Layout layout, const DeviceProperties& device);

@@ -2,6 +2,7 @@
 // cluster, holds its chunks of adjacent rows in shared memory, as a tile does shorter ones: read once, in the order of
 // the array.
 #include "chunk.cuh"
+#include "launch.h"
 #include "regimes.h"
 #include "rows_in_tiles.cuh"
 
@@ -38,11 +39,10 @@ __global__ void __launch_bounds__(512, 1) column_softmax(const T* x, T* y, TileO
   const int rows = tile.rows();
 
   T* const logits = reinterpret_cast<T*>(shared_memory());
-  const int logits_held = deal.tiling.tile_outer * deal.tiling.tile_inner * deal.tiling.stride;
-  constexpr int scalars = sizeof(PartialSum<T>) / sizeof(T);
+  const int logits_bytes =
+      deal.tiling.tile_outer * deal.tiling.tile_inner * deal.tiling.stride * static_cast<int>(sizeof(T));
   // The sums of all chunks of each row, of which every block has a copy, and the row's total.
-  PartialSum<T>* const sums =
-      reinterpret_cast<PartialSum<T>*>(logits + (logits_held + scalars - 1) / scalars * scalars);
+  PartialSum<T>* const sums = reinterpret_cast<PartialSum<T>*>(shared_memory() + (logits_bytes + 15) / 16 * 16);
   PartialSum<T>* const totals = sums + rows * deal.chunks;
   const auto shift_of_row = [&](int row) {
     const T max = totals[row].max;
@@ -88,6 +88,24 @@ template <class T>
 cudaError_t softmax_columns(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream) {
   return launch(column_softmax<T>, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, plan.blocks_per_row, stream,
                 x, y, TileOfBlocks(layout, plan));
+}
+
+cudaError_t launchable_cluster(const DeviceProperties& device, int wanted, int* blocks) {
+  *blocks = 1;
+  if (wanted == 1) return cudaSuccess;
+  // Of all kernels this one needs the most of a multiprocessor.
+  const auto kernel = reinterpret_cast<const void*>(column_softmax<double>);
+  const cudaError_t error = allow(kernel, device.shared_per_block, wanted);
+  if (error != cudaSuccess) return error;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(wanted));
+  config.blockDim = dim3(2 * policy::kWarps * kWarpLanes);
+  config.dynamicSmemBytes = static_cast<size_t>(device.shared_per_block);
+  int most = 0;
+  const cudaError_t asked = cudaOccupancyMaxPotentialClusterSize(&most, kernel, &config);
+  // The policy plans with powers of two.
+  while (2 * *blocks <= most && 2 * *blocks <= wanted) *blocks *= 2;
+  return asked;
 }
 
 template cudaError_t softmax_columns(const float*, float*, Layout, const Plan&, cudaStream_t);

@@ -258,5 +258,8 @@ it.skipIf(emulator === undefined)('and every kernel of native/cuda was launched,
   expect(kernels.length).toBeGreaterThan(10);
   const launched = Object.keys(emulator!.launches()).map((name) => /(\w+<\w+)/.exec(name)?.[1]);
   const expected = kernels.flatMap((name) => [`${name}<float`, `${name}<double`]);
-  expect(expected.filter((name) => !launched.includes(name))).toEqual([]);
+  // Clusters hold longer columns than these; other GPUs split them.
+  const clusters = ['sm_90', 'sm_120'].includes(process.env['SOFTMAX_EMULATED_DEVICE'] ?? '');
+  const missing = expected.filter((name) => !launched.includes(name));
+  expect(missing.filter((name) => !(clusters && /^column_(sums|probabilities)</.test(name)))).toEqual([]);
 });

@@ -17,14 +17,18 @@ const alongOtherAxes = [
   [2, 700, 70],
 ] as const;
 
-describe.each([1, 3])('%i multiprocessors', (multiprocessors) => {
+// A part of a GPU that was divided may have room for smaller clusters only; others are refused.
+describe.each([
+  [1, 1],
+  [3, 2],
+])('%i multiprocessors, clusters of %i', (multiprocessors, cluster) => {
   beforeAll(() => {
-    emulator.configure({ multiprocessors });
+    emulator.configure({ multiprocessors, cluster });
     findDevicesAnew();
   });
   afterAll(() => {
     clear();
-    emulator.configure({ multiprocessors: 0 });
+    emulator.configure({ multiprocessors: 0, cluster: 0 });
     findDevicesAnew();
   });
 

@@ -243,12 +243,14 @@ int main(int argc, char** argv) {
   int compiled_for = 0;
   check(cuda::compiled_capability(&compiled_for), "compiled_capability");
   const int capability = properties.major * 10 + properties.minor;
-  const DeviceProperties device = {std::min(capability, compiled_for),
-                                   cuda::largest_cluster(capability, compiled_for),
-                                   properties.multiProcessorCount,
-                                   static_cast<int64_t>(properties.sharedMemPerBlockOptin),
-                                   static_cast<int64_t>(properties.sharedMemPerMultiprocessor),
-                                   properties.l2CacheSize};
+  DeviceProperties device = {std::min(capability, compiled_for),
+                             1,
+                             properties.multiProcessorCount,
+                             static_cast<int64_t>(properties.sharedMemPerBlockOptin),
+                             static_cast<int64_t>(properties.sharedMemPerMultiprocessor),
+                             properties.l2CacheSize};
+  const int cluster = cuda::largest_cluster(capability, compiled_for);
+  check(cuda::launchable_cluster(device, cluster, &device.largest_cluster), "launchable_cluster");
   std::vector<DeviceProperties> devices = {device};
   if (argc > 2 && std::strcmp(argv[2], "lesser") == 0) {
     devices.push_back({75, 1, 40, 64 << 10, 64 << 10, 4 << 20});
