@@ -272,7 +272,7 @@ Error softmax_jacobian(Environment& environment, int device, const T* x, T* out,
       const int64_t end = smaller(first + range, last);
       T* memory = reinterpret_cast<T*>(pipeline.slot(*batch));
       RETURN_ERROR(pipeline.compute(*batch, 0, "launching softmaxJacobian", [&](void*, cudaStream_t stream) {
-        return jacobian_entries<T>(probabilities, diagonal, memory, n, k, first, end, properties, stream);
+        return jacobian_entries<T>(probabilities, diagonal, memory, k, first, end, stream);
       }));
       RETURN_ERROR(pipeline.begin_download(*batch));
       RETURN_ERROR(pipeline.download(jacobians.flat(first_row * k * k + first, end - first), memory));

@@ -195,16 +195,20 @@ __global__ void __launch_bounds__(256, 1)
     uint64_t j, i;
     uint64_t line = by_k.divide(static_cast<uint64_t>(first + e), &j);
     const T* p = probabilities + by_k.divide(line, &i) * by_k.divisor;
+    T p_i = p[i], diagonal_i = diagonal[line];
     Vector<T, V> vector;
 #pragma unroll
     for (int u = 0; u < V; u++) {
-      if (e + u < end) vector.element[u] = jacobian_entry(p[i], p[j], i == j, diagonal[line]);
-      if (++j < by_k.divisor) continue;
+      if (e + u < end) vector.element[u] = jacobian_entry(p_i, p[j], i == j, diagonal_i);
+      if (++j < by_k.divisor || e + u + 1 >= end) continue;
       j = 0;
       line++;
-      if (++i < by_k.divisor) continue;
-      i = 0;
-      p += by_k.divisor;
+      if (++i == by_k.divisor) {
+        i = 0;
+        p += by_k.divisor;
+      }
+      p_i = p[i];
+      diagonal_i = diagonal[line];
     }
     if (in_vectors && e + V <= end) {
       *reinterpret_cast<Vector<T, V>*>(out + e) = vector;
@@ -249,8 +253,8 @@ cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t row
 }
 
 template <class T>
-cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, int64_t, int64_t k, int64_t first,
-                             int64_t last, const DeviceProperties&, cudaStream_t stream) {
+cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, int64_t k, int64_t first, int64_t last,
+                             cudaStream_t stream) {
   const int64_t blocks = policy::ceil_div(last - first, kJacobianThreads * kEntriesPerThread);
   return launch(jacobian_stream<T>, blocks, kJacobianThreads, 0, 1, stream, probabilities, diagonal, out,
                 starts_at_vector(out), LongDivisor(k), first, last - first);
@@ -278,7 +282,7 @@ cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DevicePr
   const cudaError_t error =
       jacobian_rows(x, probabilities, diagonal, rows, k, device, memory + 2 * array_bytes, stream);
   if (error != cudaSuccess) return error;
-  return jacobian_entries(probabilities, diagonal, out, rows, k, 0, rows * k * k, device, stream);
+  return jacobian_entries(probabilities, diagonal, out, k, 0, rows * k * k, stream);
 }
 
 #define SOFTMAX_INSTANTIATE(T)                                                                                 \
@@ -287,8 +291,7 @@ cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DevicePr
   template cudaError_t jacobian(const T*, T*, int64_t, int64_t, const DeviceProperties&, void*, cudaStream_t); \
   template cudaError_t jacobian_rows(const T*, T*, T*, int64_t, int64_t, const DeviceProperties&, void*,       \
                                      cudaStream_t);                                                            \
-  template cudaError_t jacobian_entries(const T*, const T*, T*, int64_t, int64_t, int64_t, int64_t,            \
-                                        const DeviceProperties&, cudaStream_t);
+  template cudaError_t jacobian_entries(const T*, const T*, T*, int64_t, int64_t, int64_t, cudaStream_t);
 SOFTMAX_INSTANTIATE(float)
 SOFTMAX_INSTANTIATE(double)
 

@@ -49,7 +49,7 @@ cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t row
                           const DeviceProperties& device, void* workspace, cudaStream_t stream);
 // and the entries [first, last) of the flat (rows, k, k) result, written from out[0] on.
 template <class T>
-cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, int64_t rows, int64_t k, int64_t first,
-                             int64_t last, const DeviceProperties& device, cudaStream_t stream);
+cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, int64_t k, int64_t first, int64_t last,
+                             cudaStream_t stream);
 
 }  // namespace softmax_native::cuda

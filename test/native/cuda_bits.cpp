@@ -178,11 +178,9 @@ void run(Layout layout, const DeviceProperties& device, int64_t offset, bool wit
     check(cuda::jacobian_rows(dx.data, probabilities.data, diagonal.data, rows, k, device, workspace.memory, nullptr),
           "jacobian_rows");
     const int64_t cut = count * k / 3 + 1;
-    check(cuda::jacobian_entries(probabilities.data, diagonal.data, out.data, rows, k, 0, cut, device, nullptr),
-          "entries");
+    check(cuda::jacobian_entries(probabilities.data, diagonal.data, out.data, k, 0, cut, nullptr), "entries");
     if (cut < count * k) {
-      check(cuda::jacobian_entries(probabilities.data, diagonal.data, out.data + cut, rows, k, cut, count * k, device,
-                                   nullptr),
+      check(cuda::jacobian_entries(probabilities.data, diagonal.data, out.data + cut, k, cut, count * k, nullptr),
             "entries");
     }
     compare("jacobian in pieces", layout, out.data, jacobian);
