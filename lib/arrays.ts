@@ -24,14 +24,26 @@ export function isSameType(value: unknown, array: FloatArray): value is FloatArr
  * caller's getters has run, as those may detach or resize a buffer.
  */
 export function checkInput(x: FloatArray | Int32Array, elements: number, shape: unknown): void {
+  const { length } = x;
+  if (length !== elements || length === 0) refuseInput(x, elements, shape);
+}
+
+/** Checks that a result of `elements` fits into an array of the caller's. */
+export function checkOutput(out: FloatArray | Int32Array, elements: number, name: string): void {
+  const { length } = out;
+  if (length < elements || length === 0) refuseOutput(out, elements, name);
+}
+
+// What every call goes through is short enough for the compiler to put it into the caller; what few need is apart.
+
+function refuseInput(x: FloatArray | Int32Array, elements: number, shape: unknown): void {
   checkAttached(x, 'x');
   if (elements === x.length) return;
   const expected = `sizes whose product is ${x.length}, the length of x,`;
   throw shapeMismatch(expected, 'shape', `${describe(shape)} with the product ${elements}`);
 }
 
-/** Checks that a result of `elements` fits into an array of the caller's. */
-export function checkOutput(out: FloatArray | Int32Array, elements: number, name: string): void {
+function refuseOutput(out: FloatArray | Int32Array, elements: number, name: string): void {
   checkAttached(out, name);
   if (out.length >= elements) return;
   throw shapeMismatch(`an array of at least ${elements} elements`, name, `one of ${out.length}`);

@@ -77,10 +77,10 @@ const harmless = new WeakSet<CudaError>();
 /** What a native function threw as callers see it: a failure of CUDA becomes a CudaError. */
 export function fromNative(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof CudaError) return error;
-  const { code, cudaCode, cudaName, wroteNothing } = error as unknown as Record<string, unknown>;
+  const { code, cudaCode, cudaName, wroteNothing: intact } = error as unknown as Record<string, unknown>;
   if (code !== 'ERR_CUDA') return error;
   const translated = new CudaError(error.message, Number(cudaCode), String(cudaName));
-  if (wroteNothing === true) harmless.add(translated);
+  if (intact === true) harmless.add(translated);
   return translated;
 }
 

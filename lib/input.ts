@@ -79,7 +79,10 @@ const accepted = 'Float32Array, Float64Array, number[], number[][], { data, shap
 
 /** Reads x, whose getters run now, and the option `shape`. Plain numbers are copied to a Float64Array. */
 export function readInput(x: unknown, shape: unknown): Input {
-  if (isFloatArray(x)) return { data: x, shape, form: 'array' };
+  return isFloatArray(x) ? { data: x, shape, form: 'array' } : readOtherInput(x, shape);
+}
+
+function readOtherInput(x: unknown, shape: unknown): Input {
   if (Array.isArray(x)) return Array.isArray(x[0]) ? readRows(x, shape) : readNumbers(x, shape);
   if (typeof x !== 'object' || x === null || types.isTypedArray(x)) throw invalidType(accepted, 'x', x);
 
@@ -90,11 +93,14 @@ export function readInput(x: unknown, shape: unknown): Input {
 
 /**
  * The array that `out` stands for. For a tensor, `out` may be an object with such an array, whose own shape must then
- * be the result's: x's shape with the sizes that the operation appends.
+ * be the result's: x's shape with the size that the operation appends.
  */
-export function readOut(out: unknown, input: Input, ...appended: number[]): FloatArray {
+export function readOut(out: unknown, input: Input, appended?: number): FloatArray {
+  return isSameType(out, input.data) ? out : readOtherOut(out, input, appended);
+}
+
+function readOtherOut(out: unknown, input: Input, appended: number | undefined): FloatArray {
   const { data, form } = input;
-  if (isSameType(out, data)) return out;
   const expected = typeNameOf(data);
   if (
     (form !== 'shape' && form !== 'dims') ||
@@ -118,17 +124,22 @@ export function readOut(out: unknown, input: Input, ...appended: number[]): Floa
 }
 
 /** A result in the form of x: the array itself, numbers, rows of numbers, or an object of the same property names. */
-export function resultLike(input: Input, result: FloatArray, ...appended: number[]): unknown {
+export function resultLike(input: Input, result: FloatArray, appended?: number): unknown {
+  return input.form === 'array' ? result : formed(input, result, appended);
+}
+
+function formed(input: Input, result: FloatArray, appended: number | undefined): unknown {
   const { form } = input;
-  if (form === 'array') return result;
   const sizes = sizesOf(input, appended);
   if (form === 'numbers' || form === 'rows') return nested(result, sizes);
   return { data: result, [form]: sizes };
 }
 
 /** The sizes of a result's form. A flat number[] stays flat, whatever shape the option gave it. */
-function sizesOf({ data, shape, form }: Input, appended: number[]): number[] {
-  return [...(form === 'numbers' ? [data.length] : copyOf(shape as Shape)), ...appended];
+function sizesOf({ data, shape, form }: Input, appended: number | undefined): number[] {
+  const sizes = form === 'numbers' ? [data.length] : copyOf(shape as Shape);
+  if (appended !== undefined) sizes.push(appended);
+  return sizes;
 }
 
 function readNumbers(x: readonly unknown[], shape: unknown): Input {
@@ -224,10 +235,17 @@ export function agreed(option: unknown, own: Shape): Shape {
   return own;
 }
 
+/** Array.from(), at the speed of a loop. */
+function numbersOf(elements: FloatArray): number[] {
+  const numbers: number[] = [];
+  for (let i = 0; i < elements.length; i++) numbers.push(elements[i]!);
+  return numbers;
+}
+
 /** The elements as arrays in arrays, by the sizes. */
 function nested(elements: FloatArray, sizes: Shape): unknown[] {
   const [size = 0, ...rest] = sizes;
-  if (rest.length === 0) return Array.from(elements);
+  if (rest.length === 0) return numbersOf(elements);
   const length = elements.length / size;
   return Array.from({ length: size }, (_, i) =>
     nested(elements.subarray(i * length, (i + 1) * length), rest),

@@ -1,5 +1,5 @@
 // softmaxJacobian: the derivatives of a row's probabilities by its logits, J_ij = p_i * (delta_ij - p_j).
-import { allocate, checkInput, checkOutput } from './arrays.ts';
+import { allocate, checkInput, checkOutput, isFloatArray } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
 import { outOfRange } from './errors.ts';
 import { onCuda } from './gpus.ts';
@@ -78,7 +78,7 @@ export function softmaxJacobian<X extends Logits, Out extends OutFor<X>>(
 export function softmaxJacobian(x: unknown, options?: unknown): unknown {
   const { shape, axis, out, threads, device } = readOptions(options);
   const threadCount = readThreads(threads);
-  if (isDeviceTensor(x)) return jacobianOfTensor(x, shape, axis, out, device);
+  if (!isFloatArray(x) && isDeviceTensor(x)) return jacobianOfTensor(x, shape, axis, out, device);
   const place = readDevice(device);
   const input = readInput(x, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);

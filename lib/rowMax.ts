@@ -1,6 +1,14 @@
 // rowMax: the largest element of every row, and where it is.
 import { types } from 'node:util';
-import { allocate, allocated, checkInput, checkOutput, isSameType, typeNameOf } from './arrays.ts';
+import {
+  allocate,
+  allocated,
+  checkInput,
+  checkOutput,
+  isFloatArray,
+  isSameType,
+  typeNameOf,
+} from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
 import { invalidType, outOfRange } from './errors.ts';
 import { onCuda } from './gpus.ts';
@@ -92,7 +100,8 @@ export function rowMax(x: unknown, options?: unknown): RowMax<unknown, unknown> 
   const threadCount = readThreads(threads);
   if (keepdims !== undefined && typeof keepdims !== 'boolean')
     throw invalidType('a boolean', 'keepdims', keepdims);
-  if (isDeviceTensor(x)) return rowMaxOfTensor(x, shape, axis, keepdims === true, out, device);
+  if (!isFloatArray(x) && isDeviceTensor(x))
+    return rowMaxOfTensor(x, shape, axis, keepdims === true, out, device);
   const place = readDevice(device);
   const input = readInput(x, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);
@@ -174,12 +183,20 @@ function checkRowLength({ k }: Layout): void {
 }
 
 function readPair(out: unknown): { max?: unknown; argmax?: unknown } {
-  if (out === undefined) return {};
-  if (typeof out !== 'object' || out === null || types.isTypedArray(out) || isDeviceTensor(out)) {
-    throw invalidType('an object { max, argmax }', 'out', out);
-  }
+  if (out === undefined) return nothing;
+  if (typeof out !== 'object' || out === null) throw noPair(out);
   const { max, argmax } = out as Record<string, unknown>;
+  // Whoever has either is a pair, so that most calls need no look at what else it might be.
+  if (max === undefined && argmax === undefined && (types.isTypedArray(out) || isDeviceTensor(out))) {
+    throw noPair(out);
+  }
   return { max, argmax };
+}
+
+const nothing = Object.freeze({});
+
+function noPair(out: unknown): Error {
+  return invalidType('an object { max, argmax }', 'out', out);
 }
 
 function readTarget(
@@ -194,8 +211,11 @@ function readTarget(
 }
 
 function reducedShape(whole: Shape | undefined, layout: Layout, keepdims: boolean): number[] {
-  const shape = copyOf(whole ?? [layout.k]);
-  if (keepdims) shape[layout.axis] = 1;
-  else shape.splice(layout.axis, 1);
+  const shape: number[] = [];
+  const rank = whole === undefined ? 1 : whole.length;
+  for (let dimension = 0; dimension < rank; dimension++) {
+    if (dimension !== layout.axis) shape.push(whole![dimension]! + 0);
+    else if (keepdims) shape.push(1);
+  }
   return shape;
 }

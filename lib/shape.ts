@@ -50,7 +50,7 @@ export function elementsOf(layout: Layout): number {
   return times(rowsOf(layout), layout.k);
 }
 
-/** A checked shape for a result: -0 counts as 0 everywhere, and no result should show it. */
+/** A checked shape for a result: -0 counts as 0 everywhere, and no result should show it, so that 0 is added. */
 export function copyOf(shape: Shape): number[] {
   return shape.map((size) => size + 0);
 }

@@ -1,5 +1,5 @@
 // softmax: a row's elements as probabilities, y_j = exp(x_j) / sum_i exp(x_i).
-import { allocate, checkInput, checkOutput } from './arrays.ts';
+import { allocate, checkInput, checkOutput, isFloatArray } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
 import { onCuda } from './gpus.ts';
 import { readInput, readOut, resultLike, type Like, type Logits, type OutFor } from './input.ts';
@@ -74,7 +74,7 @@ export function softmax<X extends Logits, Out extends OutFor<X>>(
 export function softmax(x: unknown, options?: unknown): unknown {
   const { shape, axis, out, threads, device } = readOptions(options);
   const threadCount = readThreads(threads);
-  if (isDeviceTensor(x)) return softmaxOfTensor(x, shape, axis, out, device);
+  if (!isFloatArray(x) && isDeviceTensor(x)) return softmaxOfTensor(x, shape, axis, out, device);
   const place = readDevice(device);
   const input = readInput(x, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);

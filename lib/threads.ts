@@ -17,7 +17,10 @@ export function defaultThreads(): number {
 
 /** Checks the option `threads`, the most threads that the call may use. */
 export function readThreads(threads: unknown): number {
-  if (threads === undefined) return defaultThreads();
+  return threads === undefined ? (byDefault ?? defaultThreads()) : readGivenThreads(threads);
+}
+
+function readGivenThreads(threads: unknown): number {
   if (typeof threads !== 'number') throw invalidType('an integer', 'threads', threads);
   if (!Number.isSafeInteger(threads) || threads < 1)
     throw outOfRange('an integer of at least 1', 'threads', threads);

@@ -59,12 +59,8 @@ inline bool read_threads(napi_env env, napi_value value, int* threads) {
   return true;
 }
 
-// False when a * b does not fit; both are sizes, so not negative.
-inline bool multiply(int64_t a, int64_t b, int64_t* product) {
-  if (b != 0 && a > std::numeric_limits<int64_t>::max() / b) return false;
-  *product = a * b;
-  return true;
-}
+// False when a * b does not fit. (A division to find that out would take longer than the rest of the check.)
+inline bool multiply(int64_t a, int64_t b, int64_t* product) { return !__builtin_mul_overflow(a, b, product); }
 
 // Compares addresses, not buffers: two SharedArrayBuffer objects may stand for one memory.
 inline bool ranges_overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
