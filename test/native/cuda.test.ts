@@ -81,6 +81,23 @@ const instances = [
   ),
 ];
 
+describe("a warp's tree of sums", () => {
+  it('is that of the CPU on an emulated device, for as many as 33,825 parts', () => {
+    const { status, stdout, stderr } = spawnSync(program('warp_tree_emulated'), { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/^26 trees, 0 failed$/m);
+    expect(status).toBe(0);
+  });
+
+  it('is that of the CPU on a GPU', ({ skip }) => {
+    skip(!existsSync(program('warp_tree')), 'built without nvcc');
+    const { status, stdout, stderr } = spawnSync(program('warp_tree'), { encoding: 'utf8' });
+    skip(/cudaError(InsufficientDriver|NoDevice)/.test(stderr), `no CUDA device: ${stderr.trim()}`);
+    expect(stdout).toMatch(/^26 trees, 0 failed$/m);
+    expect(status).toBe(0);
+  });
+});
+
 describe('the kernels on a GPU', () => {
   it('give the bits of the CPU in every regime', ({ skip }) => {
     skip(!existsSync(program('cuda_bits')), 'built without nvcc');
