@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -40,6 +41,10 @@ void inject(const std::string& call, int nth, int error, bool sticky);
 
 // The injections whose call has not come yet.
 size_t pending_injections();
+
+// Runs `interlude` before the next call of runtime function `call`, on the calling thread: what another thread may have
+// done just then.
+void interpose(const std::string& call, std::function<void()> interlude);
 
 // Takes back all injections, mends lost devices, and forgets findings and launches. Allocations stay.
 void clear();

@@ -64,6 +64,15 @@ cudaError_t report_host_function(const char* call) {
   return cudaErrorNotPermitted;
 }
 
+void run_interlude(const char* call, std::unique_lock<std::mutex>& lock) {
+  if (machine().interludes.empty()) return;
+  const auto interlude = machine().interludes.extract(call);
+  if (interlude.empty()) return;
+  lock.unlock();
+  interlude.mapped()();
+  lock.lock();
+}
+
 cudaError_t injected(const char* call, int device, bool by_any_name) {
   cudaError_t result = cudaSuccess;
   auto& injections = machine().injections;
@@ -104,6 +113,11 @@ void inject(const std::string& call, int nth, int error, bool sticky) {
   machine().injections.push_back({call, nth, static_cast<cudaError_t>(error), sticky});
 }
 
+void interpose(const std::string& call, std::function<void()> interlude) {
+  std::lock_guard<std::mutex> lock(machine().mutex);
+  machine().interludes[call] = std::move(interlude);
+}
+
 size_t pending_injections() {
   std::lock_guard<std::mutex> lock(machine().mutex);
   return machine().injections.size();
@@ -113,6 +127,7 @@ void clear() {
   std::unique_lock<std::mutex> lock(machine().mutex);
   settle_everything(lock);
   machine().injections.clear();
+  machine().interludes.clear();
   machine().launches.clear();
   for (Device& device : machine().devices) device.lost = cudaSuccess;
   forget_last_error();

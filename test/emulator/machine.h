@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <mutex>
@@ -40,6 +41,7 @@ struct Machine {
   Random random;
   Device devices[kMostDevices];
   std::list<Injection> injections;
+  std::map<std::string, std::function<void()>> interludes;  // by runtime function
   std::map<std::string, uint64_t> launches;
 
   size_t memory() const { return settings.memory != 0 ? settings.memory : preset->memory; }
@@ -66,6 +68,9 @@ void set_in_host_function(bool in);
 bool in_host_function();
 cudaError_t report_host_function(const char* call);
 
+// Runs what was interposed before this call, if anything was.
+void run_interlude(const char* call, std::unique_lock<std::mutex>& lock);
+
 // What an injection for this call says, counting the call.
 cudaError_t injected(const char* call, int device, bool by_any_name);
 
@@ -83,6 +88,7 @@ template <class Body>
 cudaError_t runtime_call(const char* name, Needs needs, bool releases, Body body) {
   std::unique_lock<std::mutex> lock(machine().mutex);
   if (in_host_function()) return report_host_function(name);
+  run_interlude(name, lock);
   cudaError_t error = cudaSuccess;
   if (needs != Needs::nothing) error = check_driver();
   const int device = current_device();

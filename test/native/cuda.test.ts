@@ -28,6 +28,8 @@ describe('the kernels on an emulated device', () => {
       const [summary = '', ...lines] = stdout.trim().split('\n');
       console.log(summary);
       expect(summary).toMatch(/: [1-9]\d{2,} comparisons, 0 failed$/);
+      // Also where two threads launch a kernel with more and less shared memory at once.
+      expect(lines).toContain('  two threads');
       const met = lines.flatMap((line) => /^ {2}regime (.*):/.exec(line)?.[1] ?? []);
       regimes.set(name, new Set(met.map((regime) => regime.replace(/ x\d+$/, ''))));
       for (const line of lines) {

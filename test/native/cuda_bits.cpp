@@ -15,6 +15,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cpu/cpu.h"
@@ -232,6 +233,32 @@ void run_all(const DeviceProperties& device, bool quick) {
   run<T>({1, 1500, 1}, device, 1, true);
 }
 
+#if defined(SOFTMAX_EMULATED_CUDA)
+// A thread launches a kernel with much shared memory; just before the launch, with all set up for it, another launches
+// the same kernel with less. True where the device has two such sizes.
+bool run_two_threads(DeviceProperties device) {
+  device.multiprocessors = 1;  // two rows are enough work for it
+  const auto shared_bytes = [&](int64_t k) -> int64_t {
+    const cuda::Plan plan = cuda::softmax_plan({2, k, 1}, sizeof(double), device);
+    return plan.regime == cuda::Regime::shared && plan.blocks_per_row == 1 ? plan.shared_bytes : 0;
+  };
+  int64_t little = 0, much = 0;
+  for (int64_t k = 1024; k <= 32 * 1024; k += 512) {
+    if (shared_bytes(k) <= 48 * 1024) continue;
+    if (little == 0) little = k;
+    much = k;
+  }
+  if (shared_bytes(little) >= shared_bytes(much)) return false;
+  bool has_come = false;
+  emulated::interpose("cudaLaunchKernelEx", [&] {
+    std::thread([&] { run<double>({2, little, 1}, device, 0, false); }).join();
+    has_come = true;
+  });
+  run<double>({2, much, 1}, device, 0, false);
+  return has_come;
+}
+#endif
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -259,10 +286,14 @@ int main(int argc, char** argv) {
     run_all<float>(planned_for, quick);
     run_all<double>(planned_for, quick);
   }
+#if defined(SOFTMAX_EMULATED_CUDA)
+  const bool two_threads = run_two_threads(device);
+#endif
   std::printf("%s, compute capability %d.%d: %d comparisons, %d failed\n", properties.name, properties.major,
               properties.minor, comparisons, failures);
   for (const auto& [plan, count] : plans) std::printf("  regime %s: %d\n", plan.c_str(), count);
 #if defined(SOFTMAX_EMULATED_CUDA)
+  if (two_threads) std::printf("  two threads\n");
   for (const auto& [kernel, count] : emulated::launches()) {
     std::printf("  kernel %s: %llu launches\n", kernel.c_str(), static_cast<unsigned long long>(count));
   }
