@@ -3,6 +3,7 @@
 // for GPUs of four generations as test/emulator plays them (test/cuda and test/emulated), `gpu` for the GPUs of this
 // machine (test/cuda), and `long`.
 import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -34,6 +35,8 @@ export default defineConfig({
   test: {
     // A crash of native code must end one test file, not the run: processes, not threads.
     pool: 'forks',
+    // Vitest itself would leave one processor idle, which is half of two; many tests wait for processes of their own.
+    maxWorkers: availableParallelism(),
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
@@ -58,8 +61,8 @@ export default defineConfig({
         test: {
           name: `emulated-${device}`,
           include: ['test/cuda/**/*.test.ts', 'test/emulated/**/*.test.ts'],
-          // What fails, how that is met, and what memory is held depends on the regimes hardly at all; PTX that the driver
-          // compiles, on none.
+          // What fails, how that is met, and what memory is held depends on the regimes hardly at all; ptx.test.ts says
+          // itself which GPU it is for.
           exclude:
             device === 'sm_90'
               ? []

@@ -25,3 +25,22 @@ export function run(program: string, environment: NodeJS.ProcessEnv = {}): Ended
   const { status, signal, stdout, stderr } = child;
   return { status, signal, stdout, stderr };
 }
+
+/** How a process ends that has nothing to say. */
+export const clean: Ended = { status: 0, signal: null, stdout: '', stderr: '' };
+
+/** Processes that use the library, by what they do and the file that does it. */
+export const programs = [
+  ['ends by itself', 'ends-by-itself.mjs'],
+  ['calls process.exit, and computes in its handler', 'exits.mjs'],
+  ['loads it in workers only, which end by themselves', 'worker-only.mjs'],
+  ['loads it in workers only, which are terminated while they compute', 'worker-terminated.mjs'],
+  ['computes in many workers, and exits while one does', 'many-workers.mjs'],
+] as const;
+
+/** How OpenMP's idle threads wait, with the environment that says so. */
+export const waitPolicies = [
+  ['where OMP_WAIT_POLICY is passive', { OMP_WAIT_POLICY: 'passive' }],
+  ['where OMP_WAIT_POLICY is not set', { OMP_WAIT_POLICY: undefined }],
+  ['with idle threads that spin', { OMP_WAIT_POLICY: 'active' }],
+] as const;
