@@ -40,7 +40,7 @@ void copy_checked(const Copy& copy) {
 
 }  // namespace
 
-bool has_async_copies() { return machine().preset->major >= 8; }
+bool has_async_copies() { return machine().code_capability() >= 80; }
 
 void start_copy(void* to, const void* from, size_t bytes) {
   if (!in_shared(reinterpret_cast<uintptr_t>(to)) || in_shared(reinterpret_cast<uintptr_t>(from))) {
