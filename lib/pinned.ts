@@ -1,6 +1,5 @@
 // Page-locked arrays: host memory that a GPU copies from and to by itself.
 import { constants } from 'node:buffer';
-import { types } from 'node:util';
 import { allocated } from './arrays.ts';
 import type { FloatArray } from './binding.ts';
 import { invalidType, outOfMemory, outOfRange } from './errors.ts';
@@ -76,7 +75,7 @@ export function allocPinned(type: unknown, length: unknown): FloatArray {
  * Whether an array, or a part of one, is page-locked memory of {@link allocPinned}, which it got in this thread: calls
  * on a GPU then copy it directly.
  *
- * @throws TypeError `ERR_INVALID_ARG_TYPE` for anything but a typed array
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` for anything but a typed array or a DataView
  *
  * @example
  * ```ts
@@ -89,7 +88,7 @@ export function allocPinned(type: unknown, length: unknown): FloatArray {
  * // => false
  * ```
  */
-export function isPinned(array: NodeJS.TypedArray): boolean {
-  if (!types.isTypedArray(array)) throw invalidType('a typed array', 'array', array);
+export function isPinned(array: ArrayBufferView): boolean {
+  if (!ArrayBuffer.isView(array)) throw invalidType('a typed array', 'array', array);
   return pinned.has(array.buffer);
 }
