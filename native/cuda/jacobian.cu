@@ -1,6 +1,6 @@
-// The Jacobian of softmax, J_ij = p_i (delta_ij - p_j), written as one flat stream of 16-byte stores: neighbouring
-// threads write neighbouring vectors from one end of a block's span to the other, whatever k is, so that all lines but
-// the span's outermost are written whole.
+// The Jacobian of softmax, J_ij = p_i (delta_ij - p_j), written as one flat stream: whatever k is and wherever the array
+// starts, neighbouring threads write neighbouring vectors of 16 bytes from a line of 128 bytes on to the end of the
+// block's span, so that all lines but the span's outermost are written whole.
 //
 // Short rows are computed in the same launch, from probabilities in shared memory; for longer ones probabilities and
 // diagonal entries are made first (a small part of k times as many entries), and any range of entries is written from
@@ -37,16 +37,129 @@ struct LongDivisor {
   }
 };
 
+// What the entries of a line (n, i, :) have in common.
 template <class T>
-__device__ __forceinline__ T jacobian_entry(T p_i, T p_j, bool on_diagonal, T diagonal) {
-  if (p_i != p_i) return canonical_nan<T>();
-  return on_diagonal ? diagonal : jacobian_off_diagonal(jacobian_scale_up(p_i), p_j);
+struct JacobianLine {
+  T scaled_up;  // p_i
+  T diagonal;
+  uint32_t i;
+  bool regular;
+
+  __device__ __forceinline__ JacobianLine(const T* probabilities, const T* diagonals, uint32_t row, uint32_t of)
+      : scaled_up(jacobian_scale_up(probabilities[row + of])),
+        diagonal(diagonals[row + of]),
+        i(of),
+        regular(scaled_up == scaled_up) {}
+
+  __device__ __forceinline__ T entry(T p_j, uint32_t j) const {
+    const T off_diagonal = jacobian_off_diagonal(scaled_up, p_j);
+    return !regular ? canonical_nan<T>() : j == i ? diagonal : off_diagonal;
+  }
+};
+
+// The entries of rows whose probabilities and diagonals lie `stride` apart, in the order of the array from (0, i, j) on.
+// A block has few enough of them for offsets of 32 bits. In long rows hardly a warp meets the end of a line.
+template <class T, bool long_rows>
+struct JacobianRows {
+  static constexpr int V = kVector<T>;
+
+  const T* probabilities;
+  const T* diagonals;
+  uint32_t stride;
+  Divisor by_k;
+  uint32_t first_i;
+  uint32_t first_j;
+
+  // V entries, from number n on.
+  __device__ __forceinline__ Vector<T, V> vector(uint32_t n, bool in_vectors) const {
+    const uint32_t k = by_k.divisor;
+    Vector<T, V> entries;
+    if (k < V) {
+#pragma unroll
+      for (int u = 0; u < V; u++) entries.element[u] = entry(n + static_cast<uint32_t>(u));
+      return entries;
+    }
+    const Place place = place_of(n);
+    const JacobianLine<T> line(probabilities, diagonals, place.row, place.i);
+    if (in_vectors || (long_rows && place.j + V <= k)) {
+      const T* const p = probabilities + (place.row + place.j);
+      Vector<T, V> p_j;
+      if (in_vectors) {
+        p_j = *reinterpret_cast<const Vector<T, V>*>(p);
+      } else {
+#pragma unroll
+        for (int u = 0; u < V; u++) p_j.element[u] = p[u];
+      }
+#pragma unroll
+      for (int u = 0; u < V; u++) entries.element[u] = line.entry(p_j.element[u], place.j + static_cast<uint32_t>(u));
+      return entries;
+    }
+    // One line at most ends within them.
+    const bool ends = place.j + V > k, row_ends = ends && place.i + 1 == k;
+    const uint32_t next_row = place.row + (row_ends ? stride : 0);
+    const uint32_t next_i = row_ends ? 0 : place.i + (ends ? 1 : 0);
+    const JacobianLine<T> next(probabilities, diagonals, next_row, next_i);
+#pragma unroll
+    for (int u = 0; u < V; u++) {
+      const uint32_t j = place.j + static_cast<uint32_t>(u);
+      const bool here = j < k;
+      const T p_j = probabilities[(here ? place.row : next_row - k) + j];
+      entries.element[u] = (here ? line : next).entry(p_j, here ? j : j - k);
+    }
+    return entries;
+  }
+
+  __device__ __forceinline__ T entry(uint32_t n) const {
+    const Place place = place_of(n);
+    return JacobianLine<T>(probabilities, diagonals, place.row, place.i)
+        .entry(probabilities[place.row + place.j], place.j);
+  }
+
+ private:
+  struct Place {
+    uint32_t row;  // where the row starts
+    uint32_t i;
+    uint32_t j;
+  };
+
+  __device__ __forceinline__ Place place_of(uint32_t n) const {
+    Place place;
+    uint32_t lines, rows;
+    by_k.divide(first_j + n, &lines, &place.j);
+    by_k.divide(first_i + lines, &rows, &place.i);
+    place.row = rows * stride;
+    return place;
+  }
+};
+
+// Elements by which an array starts after a line of 128 bytes.
+template <class T>
+__device__ __forceinline__ int elements_past_line(const T* out) {
+  return static_cast<int>(reinterpret_cast<uintptr_t>(out) % 128 / sizeof(T));
+}
+
+// Writes the elements [before, end) that follow a line of 128 bytes, by all threads of a block; number `before` is the
+// first of the entries. `in_vectors`: whether their probabilities can be read so.
+template <class T, bool long_rows>
+__device__ __forceinline__ void write_entries(T* line, int before, int end, const JacobianRows<T, long_rows>& rows,
+                                              bool in_vectors) {
+  constexpr int V = kVector<T>;
+  for (int e = static_cast<int>(threadIdx.x) * V; e < end; e += static_cast<int>(blockDim.x) * V) {
+    if (e >= before && e + V <= end) {
+      *reinterpret_cast<Vector<T, V>*>(line + e) = rows.vector(static_cast<uint32_t>(e - before), in_vectors);
+    } else {
+#pragma unroll 1
+      for (int u = e; u < e + V; u++) {
+        if (u >= before && u < end) line[u] = rows.entry(static_cast<uint32_t>(u - before));
+      }
+    }
+  }
 }
 
 // Short rows: a tile of them, first as logits and then as probabilities, in shared memory, with their diagonals.
 template <class T>
 __global__ void __launch_bounds__(256, 1)
-    tile_jacobian(const T* x, T* out, bool in_vectors, Tiling tiling, Divisor by_k, int lanes_per_row) {
+    tile_jacobian(const T* x, T* out, Tiling tiling, Divisor by_k, int lanes_per_row) {
   T* const memory = reinterpret_cast<T*>(shared_memory());
   T* const diagonals = memory + tiling.tile_outer * tiling.stride;
   const Tile tile(tiling, blockIdx.x);
@@ -93,36 +206,11 @@ __global__ void __launch_bounds__(256, 1)
   }
   __syncthreads();
 
-  constexpr int V = kVector<T>;
   out += tile.first * k;
-  const uint32_t entries = static_cast<uint32_t>(tile.rows() * k) * by_k.divisor;
-  for (uint32_t e = threadIdx.x * V; e < entries; e += blockDim.x * V) {
-    uint32_t line, row, i, j;
-    by_k.divide(e, &line, &j);
-    by_k.divide(line, &row, &i);
-    const T* p = memory + static_cast<int>(row) * tiling.stride;
-    const T* diagonal = diagonals + static_cast<int>(row) * tiling.stride;
-    Vector<T, V> vector;
-#pragma unroll
-    for (int u = 0; u < V; u++) {
-      if (u == 0 || e + static_cast<uint32_t>(u) < entries)
-        vector.element[u] = jacobian_entry(p[i], p[j], i == j, diagonal[i]);
-      if (++j < by_k.divisor) continue;
-      j = 0;
-      if (++i < by_k.divisor) continue;
-      i = 0;
-      p += tiling.stride;
-      diagonal += tiling.stride;
-    }
-    if (in_vectors && e + V <= entries) {
-      *reinterpret_cast<Vector<T, V>*>(out + e) = vector;
-    } else {
-#pragma unroll
-      for (int u = 0; u < V; u++) {
-        if (e + static_cast<uint32_t>(u) < entries) out[e + static_cast<uint32_t>(u)] = vector.element[u];
-      }
-    }
-  }
+  const int before = elements_past_line(out);
+  const JacobianRows<T, false> rows{memory, diagonals, static_cast<uint32_t>(tiling.stride), by_k, 0, 0};
+  const bool in_vectors = (k % kVector<T> | tiling.stride % kVector<T> | before % kVector<T>) == 0;
+  write_entries(out - before, before, before + tile.rows() * k * k, rows, in_vectors);
 }
 
 // A block for each row.
@@ -182,48 +270,27 @@ __global__ void __launch_bounds__(256, 1)
   }
 }
 
+// The entries [first, first + entries) of the flat result, from out[0] on.
 template <class T>
 __global__ void __launch_bounds__(256, 1)
-    jacobian_stream(const T* probabilities, const T* diagonal, T* out, bool in_vectors, LongDivisor by_k, int64_t first,
-                    int64_t entries) {
+    jacobian_stream(const T* probabilities, const T* diagonals, T* out, LongDivisor by_long_k, Divisor by_k,
+                    int64_t first, int64_t entries) {
+  // Spans are counted from the line in which `out` starts.
+  const int past_line = elements_past_line(out);
+  const int span = static_cast<int>(blockDim.x) * kEntriesPerThread;
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * span - past_line;
+  const int end = static_cast<int>(smaller(entries - begin, static_cast<int64_t>(span)));
+  const int before = blockIdx.x == 0 ? past_line : 0;
+  // Entry (n, i, j) is number line * k + j, where the line n * k + i is also the place of p_i.
+  uint64_t i, j;
+  const uint64_t line = by_long_k.divide(static_cast<uint64_t>(first + begin + before), &j);
+  const uint64_t row_start = by_long_k.divide(line, &i) * by_long_k.divisor;
+  const JacobianRows<T, true> rows{probabilities + row_start, diagonals + row_start,   by_k.divisor, by_k,
+                                   static_cast<uint32_t>(i),  static_cast<uint32_t>(j)};
+  // The probabilities of a row start at a vector then, as the workspace does.
   constexpr int V = kVector<T>;
-  const int64_t span = static_cast<int64_t>(blockDim.x) * kEntriesPerThread;
-  const int64_t begin = blockIdx.x * span;
-  const int64_t end = smaller(begin + span, entries);
-  for (int64_t e = begin + static_cast<int64_t>(threadIdx.x) * V; e < end; e += static_cast<int64_t>(blockDim.x) * V) {
-    // Entry (n, i, j) is number line * k + j, where the line n * k + i is also the place of p_i.
-    uint64_t j, i;
-    uint64_t line = by_k.divide(static_cast<uint64_t>(first + e), &j);
-    const T* p = probabilities + by_k.divide(line, &i) * by_k.divisor;
-    T p_i = p[i], diagonal_i = diagonal[line];
-    Vector<T, V> vector;
-#pragma unroll
-    for (int u = 0; u < V; u++) {
-      if (e + u < end) vector.element[u] = jacobian_entry(p_i, p[j], i == j, diagonal_i);
-      if (++j < by_k.divisor || e + u + 1 >= end) continue;
-      j = 0;
-      line++;
-      if (++i == by_k.divisor) {
-        i = 0;
-        p += by_k.divisor;
-      }
-      p_i = p[i];
-      diagonal_i = diagonal[line];
-    }
-    if (in_vectors && e + V <= end) {
-      *reinterpret_cast<Vector<T, V>*>(out + e) = vector;
-    } else {
-#pragma unroll
-      for (int u = 0; u < V; u++) {
-        if (e + u < end) out[e + u] = vector.element[u];
-      }
-    }
-  }
-}
-
-template <class T>
-static bool starts_at_vector(const T* p) {
-  return reinterpret_cast<uintptr_t>(p) % 16 == 0;
+  const bool in_vectors = by_k.divisor % V == 0 && (first - past_line) % V == 0;
+  write_entries(out + begin, before, end, rows, in_vectors);
 }
 
 template <class T>
@@ -255,9 +322,10 @@ cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t row
 template <class T>
 cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, int64_t k, int64_t first, int64_t last,
                              cudaStream_t stream) {
-  const int64_t blocks = policy::ceil_div(last - first, kJacobianThreads * kEntriesPerThread);
+  const auto past_line = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out) % 128 / sizeof(T));
+  const int64_t blocks = policy::ceil_div(past_line + last - first, kJacobianThreads * kEntriesPerThread);
   return launch(jacobian_stream<T>, blocks, kJacobianThreads, 0, 1, stream, probabilities, diagonal, out,
-                starts_at_vector(out), LongDivisor(k), first, last - first);
+                LongDivisor(k), Divisor(k), first, last - first);
 }
 
 template <class T>
@@ -271,9 +339,8 @@ cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DevicePr
                      cudaStream_t stream) {
   if (k <= kTileJacobianColumns) {
     const Plan plan = jacobian_plan(rows, k, sizeof(T), device);
-    const bool in_vectors = starts_at_vector(out) && plan.tile_outer * k * k % kVector<T> == 0;
     return launch(tile_jacobian<T>, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, 1, stream, x, out,
-                  in_vectors, Tiling({rows, k, 1}, plan), Divisor(k), plan.lanes_per_row);
+                  Tiling({rows, k, 1}, plan), Divisor(k), plan.lanes_per_row);
   }
   unsigned char* const memory = static_cast<unsigned char*>(workspace);
   const int64_t array_bytes = aligned(rows * k * static_cast<int64_t>(sizeof(T)));

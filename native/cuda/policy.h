@@ -484,9 +484,9 @@ constexpr int64_t kTileJacobianColumns = 128;
 constexpr int kJacobianThreads = 256;
 constexpr int kEntriesPerThread = 16;
 
-// The plan of the Jacobian in one launch: tiles whose entries start a line of 128 bytes, and are about this many bytes:
-// a few stores of 16 bytes for each thread; whose rows and diagonals leave room for other blocks; and which are of
-// fewer rows where there would not be two tiles for every multiprocessor.
+// The plan of the Jacobian in one launch: tiles whose entries are about this many bytes, a few stores of 16 bytes for each
+// thread, and whose rows and diagonals leave room for other blocks; of fewer rows where there would not be two tiles for
+// every multiprocessor. Where they can be of as many rows, their entries end with a line of 128 bytes.
 constexpr int64_t kJacobianTileBytes = 64 * 1024;
 constexpr int64_t kJacobianSharedBytes = 40 * 1024;
 
@@ -494,11 +494,14 @@ inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const D
   using namespace policy;
   Plan plan = tile({rows, k, 1}, element_size, device);
   const int64_t entry_bytes = k * k * element_size;
-  int64_t lines = 1;
-  while (lines * entry_bytes % 128 != 0) lines *= 2;
   const int64_t room = kJacobianSharedBytes / (2 * plan.stride * element_size);
-  const int64_t wanted = most(lines, least(room, kJacobianTileBytes / entry_bytes) / lines * lines);
-  plan.tile_outer = plan.rows_per_block = least(wanted, ceil_div(rows, 2 * device.multiprocessors));
+  const int64_t share = ceil_div(rows, 2 * device.multiprocessors);
+  int64_t wanted = most(1, least(least(room, kJacobianTileBytes / entry_bytes), share));
+  int64_t of_whole_lines = 1;
+  while (of_whole_lines * entry_bytes % 128 != 0) of_whole_lines *= 2;
+  // A tile of many lines may end within one: two of some 250 are then written in part.
+  if (wanted >= of_whole_lines) wanted = wanted / of_whole_lines * of_whole_lines;
+  plan.tile_outer = plan.rows_per_block = wanted;
   plan.shared_bytes = 2 * plan.tile_outer * plan.stride * element_size;
   plan.blocks = ceil_div(rows, plan.tile_outer);
   return plan;

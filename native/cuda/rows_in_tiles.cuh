@@ -41,33 +41,111 @@ struct Tile {
   __device__ __forceinline__ int rows() const { return outer * inner; }
 };
 
-// Calls use(offset in the array from the tile's first element, place in shared memory) for the columns
-// [column, column + n) of all rows of a tile; the block's threads share the work, each taking several elements at once.
+// The elements that a thread meets of the columns [column, column + n) of all rows of a tile: in the order of the array
+// every blockDim.x-th. Divisions find the first; from there on it steps. Rows that lie whole one after the other need
+// less for a step.
+template <bool contiguous>
+class TileWalk {
+ public:
+  __device__ __forceinline__ TileWalk(const Tiling& tiling, const Tile& tile, int64_t column, Divisor by_n)
+      : e_(threadIdx.x), n_(by_n.divisor) {
+    const int64_t k = tiling.layout.k, inner = tiling.layout.inner;
+    uint32_t line = threadIdx.x, lines = blockDim.x, i = 0, i_step = 0, o, o_step;
+    if (!contiguous) {
+      tiling.by_tile_inner.divide(threadIdx.x, &line, &i);
+      tiling.by_tile_inner.divide(blockDim.x, &lines, &i_step);
+    }
+    by_n.divide(line, &o, &j_);
+    by_n.divide(lines, &o_step, &j_step_);
+    const auto columns = static_cast<uint32_t>(contiguous ? 1 : tile.inner);
+    place_ = static_cast<int>(o * columns + i) * tiling.stride + static_cast<int>(j_);
+    place_step_ = static_cast<int>(o_step * columns + i_step) * tiling.stride + static_cast<int>(j_step_);
+    place_to_rows_ = static_cast<int>(columns) * tiling.stride - static_cast<int>(n_);
+    end_ = static_cast<uint32_t>(tile.outer) * n_;
+    if (contiguous) return;
+    i_ = i;
+    i_step_ = i_step;
+    columns_ = columns;
+    width_ = static_cast<uint32_t>(tiling.tile_inner);
+    end_ *= width_;
+    place_to_line_ = 1 - tiling.tile_inner * tiling.stride;
+    offset_ = (o * k + column + j_) * inner + i;
+    offset_step_ = (o_step * k + j_step_) * inner + i_step;
+    offset_to_line_ = inner - tiling.tile_inner;
+    offset_to_rows_ = (k - n_) * inner;
+  }
+
+  __device__ __forceinline__ bool ends() const { return e_ >= end_; }
+  // At the array's end a tile has fewer columns than the walk goes over.
+  __device__ __forceinline__ bool is_inside() const { return e_ < end_ && (contiguous || i_ < columns_); }
+  // From the tile's first element of column 0.
+  __device__ __forceinline__ int64_t offset() const { return contiguous ? e_ : offset_; }
+  // In shared memory.
+  __device__ __forceinline__ int place() const { return place_; }
+
+  __device__ __forceinline__ void step() {
+    e_ += blockDim.x;
+    place_ += place_step_;
+    j_ += j_step_;
+    if (!contiguous) {
+      offset_ += offset_step_;
+      i_ += i_step_;
+      // Past the last of the adjacent columns comes the next element of the first one.
+      if (i_ >= width_) {
+        i_ -= width_;
+        j_++;
+        place_ += place_to_line_;
+        offset_ += offset_to_line_;
+      }
+    }
+    // Past element n of these rows come the next rows.
+    if (j_ >= n_) {
+      j_ -= n_;
+      place_ += place_to_rows_;
+      if (!contiguous) offset_ += offset_to_rows_;
+    }
+  }
+
+ private:
+  uint32_t e_, end_;  // counted as if every tile had all its columns
+  uint32_t j_, j_step_, n_;
+  int place_, place_step_, place_to_rows_;
+  // Of rows that are not contiguous:
+  uint32_t i_, i_step_, width_, columns_;
+  int place_to_line_;
+  int64_t offset_, offset_step_, offset_to_line_, offset_to_rows_;
+};
+
+// Calls before(u, offset, place) and then after(...) for the elements of a walk, `at_once` of them at a time.
+template <int at_once, class Walk, class Before, class After>
+__device__ __forceinline__ void for_walk(Walk walk, Before before, After after) {
+  while (!walk.ends()) {
+    int64_t offset[at_once];
+    int place[at_once];
+    bool inside[at_once];
+#pragma unroll
+    for (int u = 0; u < at_once; u++) {
+      inside[u] = walk.is_inside();
+      offset[u] = walk.offset();
+      place[u] = walk.place();
+      if (inside[u]) before(u, offset[u], place[u]);
+      walk.step();
+    }
+#pragma unroll
+    for (int u = 0; u < at_once; u++) {
+      if (inside[u]) after(u, offset[u], place[u]);
+    }
+  }
+}
+
+// The same for a part of a tile; the block's threads share the work.
 template <int at_once, class Before, class After>
 __device__ __forceinline__ void for_tile(const Tiling& tiling, const Tile& tile, int64_t column, Divisor by_n,
                                          Before before, After after) {
-  const uint32_t n = by_n.divisor;
-  const uint32_t total = static_cast<uint32_t>(tile.outer) * n * static_cast<uint32_t>(tiling.tile_inner);
-  for (uint32_t base = threadIdx.x; base < total; base += at_once * blockDim.x) {
-    int64_t offset[at_once];
-    int place[at_once];
-#pragma unroll
-    for (int u = 0; u < at_once; u++) {
-      const uint32_t e = base + static_cast<uint32_t>(u) * blockDim.x;
-      uint32_t line, i, o, j;
-      tiling.by_tile_inner.divide(e, &line, &i);
-      by_n.divide(line, &o, &j);
-      const bool inside = e < total && static_cast<int>(i) < tile.inner;
-      place[u] = inside
-                     ? static_cast<int>(o * static_cast<uint32_t>(tile.inner) + i) * tiling.stride + static_cast<int>(j)
-                     : -1;
-      offset[u] = (o * tiling.layout.k + column + j) * tiling.layout.inner + i;
-      if (inside) before(u, offset[u], place[u]);
-    }
-#pragma unroll
-    for (int u = 0; u < at_once; u++) {
-      if (place[u] >= 0) after(u, offset[u], place[u]);
-    }
+  if (tiling.layout.inner == 1 && tiling.layout.k == by_n.divisor) {
+    for_walk<at_once>(TileWalk<true>(tiling, tile, column, by_n), before, after);
+  } else {
+    for_walk<at_once>(TileWalk<false>(tiling, tile, column, by_n), before, after);
   }
 }
 

@@ -78,9 +78,8 @@ __global__ void __launch_bounds__(256, 2) block_softmax(const float* x, float* y
   Columns<float, V, 32> columns;
   columns.load(mine.x, n, t);
   mine.blocks.wait_for_start();
-  // Nearly every row needs no shift. Whether one does is known with the sums. All 1024 columns are summed, of which
-  // those past n add nothing: the other warps of the row take as long.
-  const PartialSum<float> sum = columns.sum(kChunk, columns.max(), 0.0f);
+  // Nearly every row needs no shift. Whether one does is known with the sums.
+  const PartialSum<float> sum = columns.sum(n, columns.max(), 0.0f);
   const PartialSum<float> total = mine.total_with(sum);
   const float shift = is_finite(total.max) ? shift_of(total.max) : 0.0f;
   if (shift != 0.0f) return shifted_block_softmax<V>(mine, shift);

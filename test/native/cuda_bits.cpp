@@ -136,6 +136,33 @@ std::vector<T> logits_of(Layout layout, unsigned seed) {
   return x;
 }
 
+// The Jacobian of contiguous rows, written `offset` elements after a line of 128 bytes.
+template <class T>
+void run_jacobian(const std::vector<T>& x, const T* dx, Layout layout, const DeviceProperties& device, int64_t offset) {
+  const int64_t rows = layout.outer, k = layout.k, count = rows * k;
+  std::vector<T> jacobian(static_cast<size_t>(count * k));
+  cpu::softmax_jacobian(x.data(), jacobian.data(), rows, k, 1);
+  DeviceArray<T> out(count * k, offset);
+  {
+    const Workspace workspace(cuda::jacobian_workspace<T>(rows, k, device));
+    check(cuda::jacobian(dx, out.data, rows, k, device, workspace.memory, nullptr), "jacobian");
+    compare("jacobian", layout, out.data, jacobian);
+  }
+  // In two pieces, cut anywhere.
+  DeviceArray<T> probabilities(count), diagonal(count);
+  const Workspace workspace(cuda::jacobian_rows_workspace<T>(rows, k, device));
+  check(cuda::jacobian_rows(dx, probabilities.data, diagonal.data, rows, k, device, workspace.memory, nullptr),
+        "jacobian_rows");
+  check(cudaMemset(out.data, 0, static_cast<size_t>(count * k) * sizeof(T)), "cudaMemset");
+  const int64_t cut = count * k / 3 + 1;
+  check(cuda::jacobian_entries(probabilities.data, diagonal.data, out.data, k, 0, cut, nullptr), "entries");
+  if (cut < count * k) {
+    check(cuda::jacobian_entries(probabilities.data, diagonal.data, out.data + cut, k, cut, count * k, nullptr),
+          "entries");
+  }
+  compare("jacobian in pieces", layout, out.data, jacobian);
+}
+
 template <class T>
 void run(Layout layout, const DeviceProperties& device, int64_t offset, bool with_jacobian) {
   const int64_t rows = layout.outer * layout.inner, k = layout.k, count = rows * k;
@@ -164,28 +191,7 @@ void run(Layout layout, const DeviceProperties& device, int64_t offset, bool wit
     compare("row_max", layout, dmax.data, max);
     compare("argmax", layout, dargmax.data, argmax);
   }
-  if (with_jacobian) {
-    std::vector<T> jacobian(static_cast<size_t>(count * k));
-    cpu::softmax_jacobian(x.data(), jacobian.data(), rows, k, 1);
-    DeviceArray<T> out(count * k, offset);
-    {
-      const Workspace workspace(cuda::jacobian_workspace<T>(rows, k, device));
-      check(cuda::jacobian(dx.data, out.data, rows, k, device, workspace.memory, nullptr), "jacobian");
-      compare("jacobian", layout, out.data, jacobian);
-    }
-    // In two pieces, cut anywhere.
-    DeviceArray<T> probabilities(count), diagonal(count);
-    const Workspace workspace(cuda::jacobian_rows_workspace<T>(rows, k, device));
-    check(cuda::jacobian_rows(dx.data, probabilities.data, diagonal.data, rows, k, device, workspace.memory, nullptr),
-          "jacobian_rows");
-    const int64_t cut = count * k / 3 + 1;
-    check(cuda::jacobian_entries(probabilities.data, diagonal.data, out.data, k, 0, cut, nullptr), "entries");
-    if (cut < count * k) {
-      check(cuda::jacobian_entries(probabilities.data, diagonal.data, out.data + cut, k, cut, count * k, nullptr),
-            "entries");
-    }
-    compare("jacobian in pieces", layout, out.data, jacobian);
-  }
+  if (with_jacobian) run_jacobian(x, dx.data, layout, device, offset);
   // In place, last.
   const Workspace workspace(cuda::softmax_workspace<T>(layout, device));
   check(cuda::softmax(dx.data, dx.data, layout, device, workspace.memory, nullptr), "softmax");
@@ -235,6 +241,17 @@ void run_all(const DeviceProperties& device, bool quick) {
   run<T>({40, 50, 5}, device, 0, false);
   run<T>({1, 300, 520}, device, 0, false);
   run<T>({2, 700, 1}, device, 0, true);
+  // Jacobians from every place in a line, of rows shorter than a vector, of one, and whose lines end within vectors.
+  for (const int64_t k : {1, 2, 3, 4, 9, 64, 127, 132, 200}) {
+    const Layout layout{k < 10 ? 40 : 3, k, 1};
+    const std::vector<T> x = logits_of<T>(layout, static_cast<unsigned>(k));
+    DeviceArray<T> dx(layout.outer * k);
+    upload(dx.data, x);
+    const int64_t step = quick && k > 4 ? 5 : 1;
+    for (int64_t offset = 1; offset < 128 / static_cast<int64_t>(sizeof(T)); offset += step) {
+      run_jacobian(x, dx.data, layout, device, offset);
+    }
+  }
   run<T>({1, 1500, 1}, device, 1, true);
 }
 
