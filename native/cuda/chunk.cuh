@@ -83,11 +83,14 @@ class ChunkSum {
     for (int i = 0; i < kGroup; i++) rest_[i] = T(0);
   }
 
-  // Adds one term for each of the order's lanes: logits[0] to logits[7].
+  // Adds one term for each of the order's lanes: logits[0] to logits[7], of which those from number `used` on, the same
+  // for all lanes, are past the row's end, and cost nothing but for a vector or a second that is computed with the first.
   template <class Keep>
-  __device__ __forceinline__ void add(const T* logits, Keep keep) {
+  __device__ __forceinline__ void add(const T* logits, int used, Keep keep) {
+    constexpr int together = V > 1 ? V : 2;
 #pragma unroll
     for (int i = 0; i < kGroup; i++) {
+      if (i % together == 0 && i >= used) break;
       const Pair<T> term = exp_scaled(logits[i] - shift_, reference_);
       rest_[i] = rest_[i] + split_on_grid(term, on_grid_);
       keep(i, term);
@@ -166,6 +169,12 @@ struct Columns {
     return (u / V * lanes.lanes + t) * V + u % V;
   }
 
+  // The registers of a lane that hold any of n columns in some lane.
+  __device__ __forceinline__ static int registers_of(int n, Lanes lanes) {
+    const int columns = lanes.lanes * V;
+    return (n + columns - 1) / columns * V;
+  }
+
   // Columns past n are -inf, which adds nothing and is no maximum.
   __device__ __forceinline__ void load(const T* row, int n, int t, Lanes lanes = Lanes()) {
     for_vectors([&](int u) {
@@ -200,15 +209,10 @@ struct Columns {
   // The sum of the n columns under the reference of their maximum, in every lane.
   __device__ __forceinline__ PartialSum<T> sum(int n, T max, T shift, Lanes lanes = Lanes()) {
     ChunkSum<T, V, Lanes> sum(max, shift);
+    const int used = registers_of(n, lanes);
 #pragma unroll
     for (int first = 0; first < E; first += kGroup) {
-      // The same for all lanes: groups of columns past the end cost nothing.
-      if (first * lanes.lanes < n) {
-        sum.add(head + first, [&](int i, Pair<T> term) { keep(first + i, term); });
-      } else {
-#pragma unroll
-        for (int i = 0; i < kGroup; i++) keep(first + i, Pair<T>{T(0), T(0)});
-      }
+      sum.add(head + first, used - first, [&](int i, Pair<T> term) { keep(first + i, term); });
     }
     return sum.total(lanes);
   }
@@ -271,7 +275,7 @@ __device__ __noinline__ PartialSum<T> sum_of_shared(const T* chunk, int n, T shi
       const int column = first + i * kWarpLanes + t;
       logits[i] = column < n ? chunk[column] : -infinity<T>();
     }
-    sum.add(logits, [](int, Pair<T>) {});
+    sum.add(logits, (n - first + kWarpLanes - 1) / kWarpLanes, [](int, Pair<T>) {});
   }
   return sum.total(WholeWarp());
 }

@@ -104,7 +104,9 @@ struct JacobianRows {
       const uint32_t j = place.j + static_cast<uint32_t>(u);
       const bool here = j < k;
       const T p_j = probabilities[(here ? place.row : next_row - k) + j];
-      entries.element[u] = (here ? line : next).entry(p_j, here ? j : j - k);
+      JacobianLine<T> of = line;  // a copy, as a choice between the two would take their addresses
+      if (!here) of = next;
+      entries.element[u] = of.entry(p_j, here ? j : j - k);
     }
     return entries;
   }
