@@ -9,7 +9,8 @@
 //   accuracy       the worst errors in units in the last place
 //   gpu            where there is a GPU: every kernel beside a copy and Python libraries, calls, arrays of the host
 //
-// --save writes bench/results/NAME.json for each; --quick measures fewer shapes on the GPU.
+// --save writes bench/results/NAME.json for each; what is measured on a GPU, which is not always at hand, is written
+// without it too. --quick measures fewer shapes there, and keeps nothing unless told to.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -36,7 +37,8 @@ for (const suite of options.suite) {
 }
 for (const suite of options.suite) {
   const file = (name) => fileURLToPath(new URL(name, import.meta.url));
-  const save = options.save ? ['--json', file(`results/${suite}.json`)] : [];
+  const keep = options.save || (suite === 'gpu' && !options.quick);
+  const save = keep ? ['--json', file(`results/${suite}.json`)] : [];
   const quick = options.quick && suite === 'gpu' ? ['--quick'] : [];
   console.log(`\n${suite}`);
   const { status } = spawnSync(process.execPath, [file(`${suite}.mjs`), ...save, ...quick], {

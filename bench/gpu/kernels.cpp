@@ -395,6 +395,12 @@ std::vector<Case> cases_of(const Bench& bench, bool quick, bool tiny) {
         cases.push_back({operation, {std::max<int64_t>(1, many(k) / inner), k, inner}, 0});
       }
     }
+    // Along another axis, held by a cluster and by none.
+    if (!quick) {
+      for (const Layout& layout : {Layout{many(60'000 * 64), 60'000, 64}, Layout{many(200'000 * 7), 200'000, 7}}) {
+        cases.push_back({operation, layout, 0});
+      }
+    }
   }
 
   const auto many_jacobians = [&](int64_t k) { return std::max<int64_t>(1, bench.scale.bytes / (k * k * size)); };
@@ -404,6 +410,11 @@ std::vector<Case> cases_of(const Bench& bench, bool quick, bool tiny) {
   }
   if (!quick) {
     for (const int64_t k : {1000, 4096}) cases.push_back({Operation::jacobian, {1, k, 1}, 0});
+    // Of a few megabytes, in tiles of few rows, whose entries end within lines.
+    for (const int64_t k : {9, 63, 127}) {
+      const int64_t rows = std::max<int64_t>(1, (16 << 20) / (k * k * size));
+      cases.push_back({Operation::jacobian, {std::min(rows, many_jacobians(k)), k, 1}, 0});
+    }
   }
 
   cases.erase(std::remove_if(cases.begin(), cases.end(),
@@ -507,7 +518,8 @@ int main(int argc, char** argv) {
                   properties.multiProcessorCount,
                   static_cast<int64_t>(properties.sharedMemPerBlockOptin),
                   static_cast<int64_t>(properties.sharedMemPerMultiprocessor),
-                  properties.l2CacheSize};
+                  properties.l2CacheSize,
+                  properties.memoryBusWidth};
   check(launchable_cluster(bench.device, largest_cluster(capability, compiled_for), &bench.device.largest_cluster),
         "launchable_cluster");
   bench.area_bytes = std::min(bench.scale.most_bytes, static_cast<int64_t>(free_memory / 6) / 512 * 512);

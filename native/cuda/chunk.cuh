@@ -84,13 +84,12 @@ class ChunkSum {
   }
 
   // Adds one term for each of the order's lanes: logits[0] to logits[7], of which those from number `used` on, the same
-  // for all lanes, are past the row's end, and cost nothing but for a vector or a second that is computed with the first.
+  // for all lanes, are past the row's end and cost nothing.
   template <class Keep>
   __device__ __forceinline__ void add(const T* logits, int used, Keep keep) {
-    constexpr int together = V > 1 ? V : 2;
 #pragma unroll
     for (int i = 0; i < kGroup; i++) {
-      if (i % together == 0 && i >= used) break;
+      if (i % V == 0 && i >= used) break;
       const Pair<T> term = exp_scaled(logits[i] - shift_, reference_);
       rest_[i] = rest_[i] + split_on_grid(term, on_grid_);
       keep(i, term);
@@ -275,7 +274,7 @@ __device__ __noinline__ PartialSum<T> sum_of_shared(const T* chunk, int n, T shi
       const int column = first + i * kWarpLanes + t;
       logits[i] = column < n ? chunk[column] : -infinity<T>();
     }
-    sum.add(logits, (n - first + kWarpLanes - 1) / kWarpLanes, [](int, Pair<T>) {});
+    sum.add(logits, kGroup, [](int, Pair<T>) {});
   }
   return sum.total(WholeWarp());
 }

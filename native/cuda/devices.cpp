@@ -67,6 +67,7 @@ Device* describe_device(int index) {
   device->properties.shared_per_block = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
   device->properties.shared_per_multiprocessor = static_cast<int64_t>(properties.sharedMemPerMultiprocessor);
   device->properties.l2_bytes = properties.l2CacheSize;
+  device->properties.memory_bus_bits = properties.memoryBusWidth;
   if (device->compute_capability < SOFTMAX_CUDA_LOWEST_ARCHITECTURE) {
     device->unusable = "its compute capability " + version_text(device->compute_capability) + " is below " +
                        version_text(SOFTMAX_CUDA_LOWEST_ARCHITECTURE) + ", the lowest that this build has kernels for";

@@ -36,6 +36,7 @@ struct DeviceProperties {
   int64_t shared_per_block;           // the most a block may have, in bytes
   int64_t shared_per_multiprocessor;  // in bytes
   int64_t l2_bytes;
+  int memory_bus_bits;  // 0 where it is not known
 };
 
 enum class Regime { tile, warp, block, cluster, shared, stream, split, columns, split_columns };
@@ -89,8 +90,9 @@ constexpr int64_t power_of_two_from(int64_t n) {
 // together, which no GPU has to be asked for.
 constexpr int stream_warps(int64_t element_size) { return element_size == 4 ? 8 : 4; }
 
-// Elements that a thread loads before it waits for the first, where copies go through registers (load_tile,
-// copy_chunk).
+// Elements that a thread loads before it waits for the first, where copies go through registers: of a tile (load_tile),
+// where each takes three registers, for itself and its places; of a chunk (copy_chunk), half of it, as all of it would
+// take the registers of half the warps.
 constexpr int kTileLoads = 8;
 constexpr int kChunkLoads = 16;
 
@@ -113,11 +115,13 @@ constexpr int64_t kTileColumns = 256;
 // multiprocessor, of which one loads while the other computes. Longer rows take a cluster, or shared memory.
 constexpr int64_t kBlockChunks = 8;
 
-// Sums of a row that a block holds in shared memory at a time, and 16 or 32 bytes for each.
+// Sums of a row that a block holds in shared memory at a time, of 16 or 32 bytes: 8 KB at most, a small part of what the
+// chunks take, and a slot of one chunk for rows of up to 262,144 columns.
 constexpr int64_t kSlots = 256;
 constexpr int64_t kMostSlots = 1024;  // what the tree over them can take (tree_of_array)
 
-// Slices of a split row, whose sums every block of the second launch reads: 8 warps read 32 each.
+// Slices of a split row, whose sums every block of the last launch reads: no more than are read in one round by 8 warps,
+// or in two by 4, and as many as 2 blocks for each of 128 multiprocessors.
 constexpr int64_t kSlices = 256;
 
 constexpr int64_t kSlotScalars = 4;  // a sum and a maximum
@@ -127,12 +131,14 @@ constexpr int64_t kSystemShared = 1024;  // of every block's shared memory
 // The most registers that a thread of a regime's kernels needs (bench/results/kernel-resources.json, with which a test
 // compares these).
 constexpr int64_t registers_per_thread(const Plan& plan, int64_t element_size, int compute_capability) {
-  const bool wide = element_size == 8;
+  const bool wide = element_size == 8, newest = compute_capability >= 100;
   switch (plan.regime) {
     case Regime::tile:
-      return wide ? plan.elements == 8 ? 136 : plan.elements == 16 ? 192 : 240 : plan.elements == 8 ? 80 : 128;
+      if (wide)
+        return plan.elements == 8 ? newest ? 113 : 84 : plan.elements == 16 ? newest ? 146 : 120 : newest ? 210 : 160;
+      return plan.elements == 8 ? 72 : plan.elements == 16 ? newest ? 104 : 89 : 128;
     case Regime::warp:
-      return plan.elements == 16 ? compute_capability == 90 ? 64 : 72 : compute_capability >= 100 ? 152 : 128;
+      return plan.elements == 16 ? compute_capability == 90 ? 64 : 72 : 128;
     case Regime::block:
     case Regime::cluster:
     case Regime::shared:
@@ -142,7 +148,7 @@ constexpr int64_t registers_per_thread(const Plan& plan, int64_t element_size, i
       return wide ? 128 : 80;
     case Regime::split:
     case Regime::split_columns:
-      return wide ? 168 : 120;
+      return wide ? 160 : 112;
   }
   return 255;
 }
@@ -157,16 +163,36 @@ constexpr int64_t most_warps(int compute_capability) {
                                                                 : 64;
 }
 
-// Loads that a multiprocessor must have on their way for the memory's full rate (CUB's tuning of its transform).
-constexpr double bytes_in_flight_wanted(int compute_capability) {
-  const int generation = compute_capability / 10;
+// The most blocks of a multiprocessor.
+constexpr int64_t most_blocks(int compute_capability) {
+  return compute_capability == 75 || compute_capability == 86    ? 16
+         : compute_capability == 89 || compute_capability >= 120 ? 24
+                                                                 : 32;
+}
+
+// Loads that a multiprocessor must have on their way for the memory's full rate (CUB's tuning of its transform). Of the
+// GPUs of 9.0 those with a wider bus than the H100's, as the H200, move more in the same time.
+constexpr double bytes_in_flight_wanted(const DeviceProperties& device) {
+  const int generation = device.compute_capability / 10;
+  if (generation == 9 && device.memory_bus_bits > 5120) return 1024.0 * 48;
   return 1024.0 * (generation == 10 ? 64 : generation == 9 ? 32 : generation >= 8 ? 16 : 8);
 }
+
+// The rate of the memory for each multiprocessor, as far as copies reach it, in bytes a second.
+constexpr double memory_rate(const DeviceProperties& device) {
+  const int generation = device.compute_capability / 10;
+  if (generation == 10) return 49e9;
+  if (generation == 9) return device.memory_bus_bits > 5120 ? 33e9 : 23e9;
+  return device.compute_capability == 80 ? 13e9 : 8e9;
+}
+
+// Instructions that a multiprocessor issues for its threads in a second: four warps' in a cycle.
+constexpr double kInstructionRate = 128 * 1.7e9;
 
 // A tile holds about this much, all of which is on its way at a time where copies need no registers: two tiles or more
 // fit a multiprocessor at once, whatever their kernel's registers.
 constexpr int64_t bytes_of_tile(const DeviceProperties& device) {
-  return most(16 * 1024, static_cast<int64_t>(bytes_in_flight_wanted(device.compute_capability)) / 2);
+  return most(16 * 1024, static_cast<int64_t>(bytes_in_flight_wanted(device)) / 2);
 }
 
 // Whether copies from global to shared memory can be on their way without a register (device.cuh).
@@ -188,6 +214,14 @@ constexpr int64_t tile_stride(int64_t k, int lanes_per_row, bool columns) {
   return (multiple % 2 == 0 ? multiple + 1 : multiple) * step;
 }
 
+// The width of tiles of the inner axis, of `most_columns` at most, as even as whole sectors allow where rows of the inner
+// axis consist of such.
+constexpr int64_t even_width(int64_t inner, int64_t most_columns, int64_t element_size) {
+  const int64_t sector = 32 / element_size;
+  const int64_t even = ceil_div(inner, ceil_div(inner, most_columns));
+  return inner % sector == 0 ? ceil_div(even, sector) * sector : even;
+}
+
 // Tiles: k up to 1024.
 inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& device) {
   const int64_t k = layout.k, rows = layout.outer * layout.inner;
@@ -196,6 +230,8 @@ inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& de
   // Of float64 a thread needs twice the registers: with half the threads as many blocks fit.
   plan.warps = element_size == 4 ? kWarps : kWarps / 2;
   plan.blocks_per_row = 1;
+  // As few registers as hold a row of 32 lanes; shorter rows take fewer lanes, and leave three of eight registers empty
+  // at most.
   plan.elements = k <= 256 ? 8 : k <= 512 ? 16 : 32;
   plan.lanes_per_row = static_cast<int>(least(32, power_of_two_from(ceil_div(k, plan.elements))));
   const bool columns = layout.inner > 1;
@@ -211,7 +247,7 @@ inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& de
     const int64_t line = 128 / element_size, most_bytes = most(kColumnTileBytes, 2 * tile_bytes);
     int64_t width = 32 / element_size;
     while (width < wanted && 2 * width * row_bytes <= most_bytes) width = width < line ? 2 * width : width + line;
-    plan.tile_inner = least(layout.inner, width);
+    plan.tile_inner = even_width(layout.inner, width, element_size);
     plan.tile_outer = plan.tile_inner == layout.inner ? ceil_div(wanted, layout.inner) : 1;
   } else {
     plan.tile_inner = 1;
@@ -230,6 +266,7 @@ inline Plan warp(int64_t rows, int64_t k) {
   Plan plan{};
   plan.regime = Regime::warp;
   plan.elements = k <= 512 ? 16 : 32;
+  // Small blocks: their warps share nothing, and a block's place in the multiprocessor is free when the last has ended.
   plan.rows_per_block = plan.warps = 4;
   plan.blocks_per_row = 1;
   plan.chunks_per_block = 1;
@@ -310,7 +347,7 @@ inline Plan split(int64_t rows, int64_t k, int64_t element_size, const DevicePro
 // Rows of more than 1024 elements along another axis: as many adjacent ones as one transaction or more reads together.
 inline void take_columns(Plan& plan, Layout layout, int64_t element_size) {
   const int64_t width = 32 / element_size;
-  plan.tile_inner = least(layout.inner, width);
+  plan.tile_inner = even_width(layout.inner, width, element_size);
   plan.tile_outer = plan.tile_inner == layout.inner ? least(most(1, width / layout.inner), layout.outer) : 1;
   plan.rows_per_block = plan.tile_outer * plan.tile_inner;
 }
@@ -365,11 +402,44 @@ inline Plan columns(Layout layout, int64_t element_size, const DeviceProperties&
 
 }  // namespace policy
 
+namespace policy {
+
+// Instructions of a thread for each element of float32 (in the PTX of 9.0). Exponential, sum and product take 56, or 45
+// and 46 where the exponential is computed twice; 48 where a lane has a row's vectors, so that less is left over. To copy
+// an element to and from a tile takes 44, or 65 along another axis.
+inline double instructions_per_element(const Plan& plan, Layout layout) {
+  const auto k = static_cast<double>(layout.k);
+  switch (plan.regime) {
+    case Regime::tile: {
+      // Lanes beyond the row's columns compute along.
+      const auto columns = static_cast<double>(ceil_div(layout.k, plan.lanes_per_row) * plan.lanes_per_row);
+      return 56 * columns / k + (layout.inner > 1 ? 65 : 44);
+    }
+    case Regime::warp:
+    case Regime::block:
+    case Regime::cluster: {
+      const auto columns = static_cast<double>(ceil_div(layout.k, 128) * 128);  // a vector of each of 32 lanes
+      return 48 * columns / k;
+    }
+    case Regime::shared:
+    case Regime::stream:
+    case Regime::split:
+      return 91;
+    case Regime::columns:
+      return 91 + 65;
+    case Regime::split_columns:
+      return 91 + 31 + 65;  // copied to shared memory twice
+  }
+  return 0;
+}
+
+}  // namespace policy
+
 // What a plan is expected to do, from the plan alone.
 struct Prediction {
   double passes;           // times the array's bytes are moved from or to the GPU's memory: 2 is a copy
   double bytes_in_flight;  // loads that a multiprocessor can have on their way at a time
-  double seconds;          // for choosing between plans: the scale is that of an H100
+  double seconds;          // for choosing between plans
 };
 
 inline Prediction predict(const Plan& plan, Layout layout, int64_t element_size, const DeviceProperties& device) {
@@ -383,8 +453,9 @@ inline Prediction predict(const Plan& plan, Layout layout, int64_t element_size,
   const int64_t registers =
       ceil_div(registers_per_thread(plan, element_size, device.compute_capability), 8) * 8 * 32 * warps;
   const int64_t by_shared = device.shared_per_multiprocessor / (plan.shared_bytes + kSystemShared);
-  const int64_t resident = most(1, least(least(most_warps(device.compute_capability) / warps, 32),
-                                         least(kRegistersPerMultiprocessor / registers, by_shared)));
+  const int64_t by_threads =
+      least(most_warps(device.compute_capability) / warps, most_blocks(device.compute_capability));
+  const int64_t resident = most(1, least(by_threads, least(kRegistersPerMultiprocessor / registers, by_shared)));
   const int64_t active = least(resident, most(1, ceil_div(plan.blocks, device.multiprocessors)));
   const double busy = static_cast<double>(least(plan.blocks, device.multiprocessors));
 
@@ -400,7 +471,7 @@ inline Prediction predict(const Plan& plan, Layout layout, int64_t element_size,
   const double size = static_cast<double>(element_size);
   const double threads = 32.0 * static_cast<double>(warps);
   const bool whole = has_async_copies(device.compute_capability);
-  const double held_bytes = row_bytes * static_cast<double>(plan.rows_per_block) / plan.blocks_per_row;
+  const double held_bytes = bytes / static_cast<double>(plan.blocks);
   double block_bytes = 0;
   switch (plan.regime) {
     case Regime::warp:
@@ -427,16 +498,20 @@ inline Prediction predict(const Plan& plan, Layout layout, int64_t element_size,
   }
   result.bytes_in_flight = block_bytes * static_cast<double>(resident);
 
-  // One multiprocessor alone moves about 60 GB/s, and its share of the memory's rate is 23 GB/s (H100), given enough
-  // loads on their way; a launch takes about 2 microseconds more when it waits for the one before.
+  // One multiprocessor alone moves about 60 GB/s, or its share of the memory's rate, given enough loads on their way; a
+  // launch takes about 2 microseconds more when it waits for the one before.
   const double launches = split ? 3 : 1;
-  const double wanted = bytes_in_flight_wanted(device.compute_capability);
+  const double wanted = bytes_in_flight_wanted(device);
   const double under_way = block_bytes * static_cast<double>(active);
-  const double full = least_of(60e9 * busy, 23e9 * device.multiprocessors);
+  const double full = least_of(60e9 * busy, memory_rate(device) * device.multiprocessors);
   const double rate = full * least_of(1, under_way / wanted);
   // What the level-2 cache serves costs about half of what the memory does.
   const double cached = reads_twice ? (3 - result.passes) / 2 : 0;
-  result.seconds = 2e-6 * launches + bytes * (result.passes + cached) / rate;
+  const double moving = bytes * (result.passes + cached) / rate;
+  // Of float64 all plans compute every exponential twice: there is nothing to choose.
+  const double elements = element_size == 4 ? bytes / size : 0;
+  const double computing = elements * instructions_per_element(plan, layout) / (kInstructionRate * busy);
+  result.seconds = 2e-6 * launches + (moving > computing ? moving : computing);
   return result;
 }
 
@@ -477,12 +552,13 @@ inline Plan softmax_plan(Layout layout, int64_t element_size, const DeviceProper
   return quicker(whole, spread, layout, element_size, device);
 }
 
-// The Jacobian of rows up to this length is made in one launch, by tiles whose rows' entries are many times the rows.
+// The Jacobian of rows up to this length is made in one launch, by tiles whose rows' entries are many times the rows. A
+// longer row has more entries than a block should write, and the launches that it takes are little beside them.
 constexpr int64_t kTileJacobianColumns = 128;
 
 // Longer rows' entries are written as one stream from the probabilities: this many by each thread of a block.
 constexpr int kJacobianThreads = 256;
-constexpr int kEntriesPerThread = 16;
+constexpr int kEntriesPerThread = 16;  // 16 KB a block: more would leave small results to few multiprocessors
 
 // The plan of the Jacobian in one launch: tiles whose entries are about this many bytes, a few stores of 16 bytes for each
 // thread, and whose rows and diagonals leave room for other blocks; of fewer rows where there would not be two tiles for
@@ -518,15 +594,19 @@ struct RowMaxPlan {
 };
 
 constexpr int kRowMaxThreads = 256;
-constexpr int kRowMaxLoads = 8;    // that a thread has on their way
-constexpr int kRowMaxVectors = 4;  // the same of a long row, of 16 bytes where the row's alignment allows it
+// What a thread has on its way: 8 elements are 64 KB for the 2048 threads of a multiprocessor, and 4 vectors of 16 bytes,
+// which long rows have where their alignment allows it, twice as much, with as many registers.
+constexpr int kRowMaxLoads = 8;
+constexpr int kRowMaxVectors = 4;
+// A slice that is worth a block has a few rounds of such loads, 4 bytes each at least.
+constexpr int64_t kRowMaxSlice = 4096;
+constexpr int64_t kMostRowMaxSlices = 1024;  // which a warp merges in 32 rounds
 
 inline RowMaxPlan row_max_plan(Layout layout, const DeviceProperties& device) {
   using namespace policy;
   const int64_t k = layout.k, rows = layout.outer * layout.inner;
   // Enough blocks to fill every multiprocessor; no slice shorter than what is worth a block.
   const int64_t wanted_blocks = 4 * static_cast<int64_t>(device.multiprocessors);
-  constexpr int64_t most_slices = 1024;
   RowMaxPlan plan{};
   plan.slices = 1;
   plan.slice_columns = k;
@@ -539,18 +619,20 @@ inline RowMaxPlan row_max_plan(Layout layout, const DeviceProperties& device) {
     const int64_t groups = kRowMaxThreads / (plan.columns * plan.threads_per_column);
     const int64_t blocks = ceil_div(layout.outer * ceil_div(layout.inner, plan.columns), groups);
     const int64_t worthwhile = k / (plan.threads_per_column * 2 * kRowMaxLoads);
-    plan.slices = most(1, least(ceil_div(wanted_blocks, blocks), least(worthwhile, most_slices)));
+    plan.slices = most(1, least(ceil_div(wanted_blocks, blocks), least(worthwhile, kMostRowMaxSlices)));
     plan.slice_columns = ceil_div(k, plan.slices);
     plan.slices = most(1, ceil_div(k, most(1, plan.slice_columns)));
     plan.blocks = blocks * plan.slices;
     return plan;
   }
-  if (k <= 4096) {
+  // Up to 32 lanes for each row, with four elements of a short one; but few rows of some length leave warps idle.
+  const bool fills_warps = 32 * rows >= kRowMaxThreads * wanted_blocks;
+  if (k <= 1024 || (k <= kRowMaxSlice && fills_warps)) {
     plan.lanes_per_row = static_cast<int>(least(32, power_of_two_from(ceil_div(most(k, 1), 4))));
     plan.blocks = ceil_div(rows, kRowMaxThreads / plan.lanes_per_row);
     return plan;
   }
-  plan.slices = most(1, least(ceil_div(wanted_blocks, rows), least(k / 4096, most_slices)));
+  plan.slices = most(1, least(ceil_div(wanted_blocks, rows), least(k / kRowMaxSlice, kMostRowMaxSlices)));
   // Whole vectors in every slice but the last.
   plan.slice_columns = ceil_div(ceil_div(k, plan.slices), 4) * 4;
   plan.slices = ceil_div(k, plan.slice_columns);

@@ -72,10 +72,10 @@ __device__ __forceinline__ MaxWithIndex<T> largest_of(const T* x, int64_t stride
 
 template <class T>
 __global__ void __launch_bounds__(256)
-    short_row_max(const T* x, T* max, int32_t* argmax, int64_t rows, int64_t k, int lanes_per_row) {
-  const int64_t row =
-      (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / static_cast<unsigned>(lanes_per_row);
-  const int t = static_cast<int>(threadIdx.x) % lanes_per_row;
+    short_row_max(const T* x, T* max, int32_t* argmax, int64_t rows, int64_t k, int log2_lanes) {
+  const int lanes_per_row = 1 << log2_lanes;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * (blockDim.x >> log2_lanes) + (threadIdx.x >> log2_lanes);
+  const int t = static_cast<int>(threadIdx.x) & (lanes_per_row - 1);
   // Lanes past the last row go along, as exchanges need whole warps.
   const MaxWithIndex<T> mine = row < rows ? largest_of(x + row * k, 1, t, k, lanes_per_row) : no_max<T>();
   const MaxWithIndex<T> best = largest_of_lanes(mine, lanes_per_row);
@@ -215,8 +215,9 @@ cudaError_t row_max(const T* x, T* max, int32_t* argmax, Layout layout, const De
     error = launch(column_max<T>, plan.blocks, kRowMaxThreads, parts > 1 ? Candidates<T>::bytes(kRowMaxThreads) : 0, 1,
                    stream, x, max, argmax, partials, deal);
   } else if (plan.lanes_per_row > 0) {
-    return launch(short_row_max<T>, plan.blocks, kRowMaxThreads, 0, 1, stream, x, max, argmax, rows, k,
-                  plan.lanes_per_row);
+    int log2_lanes = 0;
+    while (1 << log2_lanes < plan.lanes_per_row) log2_lanes++;
+    return launch(short_row_max<T>, plan.blocks, kRowMaxThreads, 0, 1, stream, x, max, argmax, rows, k, log2_lanes);
   } else {
     const auto kernel = has_vectors(x, k) ? long_row_max<T, kVector<T>> : long_row_max<T, 1>;
     constexpr int64_t shared_bytes = Candidates<T>::bytes(kRowMaxThreads / kWarpLanes);

@@ -103,9 +103,10 @@ cudaError_t launchable_cluster(const DeviceProperties& device, int wanted, int* 
   config.dynamicSmemBytes = static_cast<size_t>(device.shared_per_block);
   int most = 0;
   const cudaError_t asked = cudaOccupancyMaxPotentialClusterSize(&most, kernel, &config);
+  if (asked != cudaSuccess) return asked;
   // The policy plans with powers of two.
   while (2 * *blocks <= most && 2 * *blocks <= wanted) *blocks *= 2;
-  return asked;
+  return cudaSuccess;
 }
 
 template cudaError_t softmax_columns(const float*, float*, Layout, const Plan&, cudaStream_t);

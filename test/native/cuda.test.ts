@@ -45,7 +45,7 @@ describe('the kernels on an emulated device', () => {
     const expected = {
       sm_75: ['block', 'columns', 'shared', 'split', 'split columns', 'stream', 'tile', 'warp'],
       sm_80: ['block', 'columns', 'shared', 'split', 'split columns', 'tile', 'warp'],
-      sm_90: ['block', 'cluster', 'columns', 'shared', 'split', 'tile', 'warp'],
+      sm_90: ['block', 'cluster', 'columns', 'shared', 'split', 'split columns', 'tile', 'warp'],
       sm_120: ['block', 'cluster', 'columns', 'shared', 'split', 'split columns', 'tile', 'warp'],
     };
     for (const [device, names] of Object.entries(expected)) {
@@ -143,18 +143,22 @@ describe('the launch policy, for rows of every length', () => {
     tables.filter((table) => table.operation === operation && table.rows === rows);
 
   it('covers every length on every GPU, along the last axis and others', () => {
-    expect(new Set(tables.map(({ device }) => device)).size).toBe(7);
-    expect(select('softmax', 'many').length).toBe(7 * 2 * 3);
-    for (const { ranges, operation, inner } of tables) {
+    expect(new Set(tables.map(({ device }) => device)).size).toBe(8);
+    expect(select('softmax', 'many').length).toBe(8 * 2 * 3);
+    for (const { ranges, operation } of tables) {
       expect(ranges[0]?.first).toBe(1);
-      expect(ranges.at(-1)?.last).toBe(operation === 'jacobian' ? 2000 : inner === 1 ? 300_000 : 150_000);
+      expect(ranges.at(-1)?.last).toBe(operation === 'jacobian' ? 2000 : 300_000);
       for (const [i, range] of ranges.slice(1).entries())
         expect(range.first).toBe((ranges[i]?.last ?? 0) + 1);
     }
   });
 
   // In bytes for each multiprocessor; CUB's tuning asks for as much.
-  const wanted = (device: string) => 1024 * ({ sm_75: 8, sm_90: 32, sm_100: 64 }[device] ?? 16);
+  const wanted = (device: string) =>
+    1024 * ({ sm_75: 8, sm_90: 32, 'sm_90 (H200)': 48, sm_100: 64 }[device] ?? 16);
+  // Their memory is so fast, for each multiprocessor, that the registers that long rows take leave too few loads on
+  // their way, and arithmetic limits where the memory does on others.
+  const outrunsKernels = (device: string) => /^sm_(90 \(H200\)|100)$/.test(device);
 
   it.each(select('softmax', 'many'))(
     'reads and writes once where the chip can hold a row: $device, $elementSize bytes, $inner adjacent rows',
@@ -168,22 +172,33 @@ describe('the launch policy, for rows of every length', () => {
       for (const { first, regime, passes, bytesInFlight, step } of ranges) {
         const held = !/^(stream|split)/.test(regime);
         // Clusters of 16 hold any contiguous row of these; along other axes several rows share the room.
-        const alone = /^sm_(90|100)$/.test(device) && inner === 1;
-        const fits = alone ? 300_000 : ({ sm_90: 98_304, sm_100: 98_304, sm_120: 22_528 }[device] ?? 1024);
-        if (first <= fits) expect(held, `k = ${first}`).toBe(true);
+        const alone = /^sm_(90|100)/.test(device) && inner === 1;
+        const clusters = { sm_90: 98_304, 'sm_90 (H200)': 98_304, sm_100: 98_304, sm_120: 22_528 }[device];
+        if (first <= (alone ? 300_000 : (clusters ?? 1024))) expect(held, `k = ${first}`).toBe(true);
         expect(passes).toBeLessThanOrEqual(held ? 2 : 3);
-        // Where a row stops fitting, the third pass is the price; nowhere else does one more column cost anything.
-        expect(step, `k = ${first}`).toBeLessThanOrEqual(held ? 1.02 : device === 'sm_100' ? 2.02 : 1.53);
-        // Where a split row is read the second time is no matter of the loads on their way alone.
-        if (held) expect(bytesInFlight, `k = ${first}`).toBeGreaterThanOrEqual(wanted(device));
+        // Nine columns go to two tiles, which take fewer at a time than the room is meant for.
+        const share = outrunsKernels(device) ? 0.4 : inner === 9 ? 0.8 : 1;
+        expect(bytesInFlight, `k = ${first}`).toBeGreaterThanOrEqual(share * wanted(device));
+        // Where a row stops fitting, the third pass is the price. Elsewhere a column more costs at most what the lanes of
+        // a short row that have none compute along, and what it is to compute exponentials twice.
+        const most = outrunsKernels(device) ? 1.9 : held ? 1.3 : 1.55;
+        expect(step, `k = ${first}`).toBeLessThanOrEqual(most);
       }
     },
   );
 
+  it('costs few rows no more than a launch that waits for others', () => {
+    for (const { device, inner, ranges } of select('softmax', 'few')) {
+      for (const { first, step } of ranges) {
+        expect(step, `${device}, inner ${inner}, k = ${first}`).toBeLessThanOrEqual(2.1);
+      }
+    }
+  });
+
   it.each(select('rowMax', 'many'))(
     'keeps enough loads on their way for row max: $device, $elementSize bytes, $inner adjacent rows',
     ({ device, ranges }) => {
-      // Rows of 1 to 3 elements are no more than as many loads a thread.
+      // Rows of 1 to 3 elements are no more than as many loads a thread, and those of 5 no more than three: 24 KB.
       const longer = ranges.filter(({ first }) => first >= 4);
       const least = Math.min(...longer.map(({ bytesInFlight }) => bytesInFlight));
       expect(least).toBeGreaterThanOrEqual(Math.min(wanted(device), 24 * 1024));
@@ -201,11 +216,16 @@ describe('the launch policy, for rows of every length', () => {
   });
 
   it('writes the Jacobian in whole lines, with work for every multiprocessor', () => {
-    for (const { device, elementSize, ranges } of select('jacobian', 'many')) {
-      expect(ranges.map(({ regime }) => regime)).toEqual(['tile', 'stream']);
-      for (const { blocks, sharedBytes } of ranges) {
-        expect(blocks, `${device}, ${elementSize} bytes`).toBeGreaterThanOrEqual(2);
-        expect(sharedBytes).toBeLessThanOrEqual(48 * 1024);
+    for (const rows of ['many', 'few'] as const) {
+      for (const { device, elementSize, ranges } of select('jacobian', rows)) {
+        expect(ranges.map(({ regime }) => regime)).toEqual(['tile', 'stream']);
+        for (const { blocks, sharedBytes } of ranges) {
+          // The few of 128 columns are no more than 128 rows of float64.
+          expect(blocks, `${device}, ${elementSize} bytes`).toBeGreaterThanOrEqual(
+            rows === 'many' ? 2 : 0.75,
+          );
+          expect(sharedBytes).toBeLessThanOrEqual(48 * 1024);
+        }
       }
     }
   });
@@ -217,7 +237,7 @@ describe('the launch policy, for rows of every length', () => {
     const needed = (name: RegExp, device: string) =>
       Math.max(
         ...kernels
-          .filter(({ kernel, architecture }) => name.test(kernel) && architecture === device)
+          .filter(({ kernel, architecture }) => name.test(kernel) && architecture === device.split(' ')[0])
           .map(({ registers }) => registers ?? 0),
       );
     for (const { device, elementSize, ranges } of select('softmax', 'many')) {

@@ -295,14 +295,15 @@ int main(int argc, char** argv) {
                              properties.multiProcessorCount,
                              static_cast<int64_t>(properties.sharedMemPerBlockOptin),
                              static_cast<int64_t>(properties.sharedMemPerMultiprocessor),
-                             properties.l2CacheSize};
+                             properties.l2CacheSize,
+                             properties.memoryBusWidth};
   const int cluster = cuda::largest_cluster(capability, compiled_for);
   check(cuda::launchable_cluster(device, cluster, &device.largest_cluster), "launchable_cluster");
   std::vector<DeviceProperties> devices = {device};
   if (argc > 2 && std::strcmp(argv[2], "lesser") == 0) {
-    devices.push_back({75, 1, 40, 64 << 10, 64 << 10, 4 << 20});
-    devices.push_back({80, 1, 2, 99 << 10, 100 << 10, 6 << 20});
-    if (device.largest_cluster >= 8) devices.push_back({90, 8, 16, 99 << 10, 100 << 10, 6 << 20});
+    devices.push_back({75, 1, 40, 64 << 10, 64 << 10, 4 << 20, 256});
+    devices.push_back({80, 1, 2, 99 << 10, 100 << 10, 6 << 20, 384});
+    if (device.largest_cluster >= 8) devices.push_back({90, 8, 16, 99 << 10, 100 << 10, 6 << 20, 384});
   }
   for (const DeviceProperties& planned_for : devices) {
     run_all<float>(planned_for, quick);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <string>
 
 #include "../emulator/presets.h"
@@ -14,6 +15,7 @@ using namespace softmax_native::cuda;
 namespace {
 
 constexpr int64_t kManyBytes = 256 << 20;
+constexpr int64_t kFewJacobianBytes = 16 << 20;
 
 // What a plan is, in a word, and what is expected of it.
 struct Expected {
@@ -103,7 +105,7 @@ Expected jacobian_expected(int64_t rows, int64_t k, int64_t element_size, const 
   const Plan plan = jacobian_plan(rows, k, element_size, device);
   // Tiles end where a line does, or are of hundreds of lines, of which two are written in part.
   const int64_t bytes = plan.tile_outer * k * k * element_size;
-  const bool whole = bytes % 128 == 0 || bytes >= 256 * 128 || plan.blocks == 1;
+  const bool whole = bytes % 128 == 0 || bytes >= 200 * 128 || plan.blocks == 1;
   return {whole ? "tile" : "tile of part lines", 1, 0, 0, per_multiprocessor(plan.blocks, device), 0,
           static_cast<double>(plan.shared_bytes)};
 }
@@ -126,19 +128,22 @@ void print_table(const char* name, const char* operation, int64_t element_size, 
 
 int main() {
   std::printf("[");
-  for (const char* name : {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"}) {
-    const emulated::Preset& preset = *emulated::find_preset(name);
+  for (const char* name : {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90 (H200)", "sm_100", "sm_120"}) {
+    const std::string architecture(name, std::strcspn(name, " "));
+    const emulated::Preset& preset = *emulated::find_preset(architecture);
     const int capability = preset.major * 10 + preset.minor;
     const DeviceProperties device = {capability,
                                      largest_cluster(capability, capability),
                                      preset.multiprocessors,
                                      static_cast<int64_t>(preset.shared_per_block),
                                      static_cast<int64_t>(preset.shared_per_multiprocessor),
-                                     static_cast<int64_t>(preset.l2_bytes)};
+                                     static_cast<int64_t>(preset.l2_bytes),
+                                     architecture == name ? preset.memory_bus_bits : 6144};
     for (const int64_t size : {4, 8}) {
-      // Along the last axis, a narrow and a wide other one: as many rows as make kManyBytes, or no more than four.
-      for (const int64_t inner : {1, 6, 64}) {
-        const int64_t longest = inner == 1 ? 300'000 : 150'000;
+      // Along the last axis, and other ones, narrow and wide, of whole sectors and not: as many rows as make kManyBytes,
+      // or no more than four.
+      for (const int64_t inner : {1, 9, 64}) {
+        constexpr int64_t longest = 300'000;
         const auto many = [&](int64_t k) {
           return Layout{std::max<int64_t>(1, kManyBytes / (k * inner * size)), k, inner};
         };
@@ -152,9 +157,11 @@ int main() {
         print_table(name, "rowMax", size, "few", inner, longest,
                     [&](int64_t k) { return row_max_expected(few(k), size, device); });
       }
-      print_table(name, "jacobian", size, "many", 1, 2000, [&](int64_t k) {
-        return jacobian_expected(std::max<int64_t>(1, kManyBytes / (k * k * size)), k, size, device);
-      });
+      for (const int64_t result_bytes : {kManyBytes, kFewJacobianBytes}) {
+        print_table(name, "jacobian", size, result_bytes == kManyBytes ? "many" : "few", 1, 2000, [&](int64_t k) {
+          return jacobian_expected(std::max<int64_t>(1, result_bytes / (k * k * size)), k, size, device);
+        });
+      }
     }
   }
   std::printf("]\n");
