@@ -9,6 +9,7 @@ import {
   readFileSync,
   readdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -35,6 +36,7 @@ describe.skipIf(!supported)('npm package', () => {
   const bin = path.join(work, 'bin');
   const installed = path.join(app, 'node_modules/softmax-native');
   let packed: string[] = [];
+  let packedSize = 0;
 
   beforeAll(() => {
     // A copy, because prebuildify deletes build/ and moves the addon away.
@@ -49,8 +51,11 @@ describe.skipIf(!supported)('npm package', () => {
     ].map((folder) => {
       const [result] = JSON.parse(
         npm(folder, ['pack', '--json', '--silent', '--pack-destination', work]),
-      ) as [{ filename: string; files: { path: string }[] }];
-      if (folder === source) packed = result.files.map((file) => file.path);
+      ) as [{ filename: string; size: number; files: { path: string }[] }];
+      if (folder === source) {
+        packed = result.files.map((file) => file.path);
+        packedSize = result.size;
+      }
       return path.join(work, result.filename);
     });
 
@@ -92,6 +97,21 @@ describe.skipIf(!supported)('npm package', () => {
     const known =
       /^(dist|lib|native\/(addon|cpu|cuda|numerics|ops)|prebuilds)\/|^(package\.json|LICENSE|CMakeLists\.txt|[A-Z-]+\.md)$/;
     expect(packed.filter((file) => !known.test(file) || /\.test\.|\.spec\./.test(file))).toEqual([]);
+  });
+
+  it('is as large as the README says', ({ skip }) => {
+    const [, ...stated] =
+      /library of a release is ([\d.]+) MB.*package that npm downloads is ([\d.]+) MB/.exec(
+        readFileSync(path.join(root, 'README.md'), 'utf8'),
+      ) ?? [];
+    const [prebuild = ''] = packed.filter((file) => file.endsWith('.node'));
+    const sizes = [statSync(path.join(installed, prebuild)).size, packedSize];
+    console.log(`library ${sizes[0]} bytes, package ${sizes[1]} bytes`);
+    skip(spawnSync('nvcc', ['--version']).error !== undefined, 'without nvcc it has no code for GPUs');
+    expect(stated).toHaveLength(2);
+    for (const [i, size] of sizes.entries()) {
+      expect(Math.abs(size / 1e6 - Number(stated[i])), `${size} bytes`).toBeLessThan(0.25);
+    }
   });
 
   it('has no install script', () => {
