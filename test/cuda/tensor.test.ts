@@ -1,7 +1,5 @@
 // Tensors on a GPU: what they are made of and give back, the order of calls on them, their end, and what is refused.
-import { setFlagsFromString } from 'node:v8';
 import { inspect } from 'node:util';
-import { runInNewContext } from 'node:vm';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -17,6 +15,7 @@ import {
 } from '../../lib/index.ts';
 import { expectSameBits } from '../support/bits.ts';
 import { byName } from '../support/by-name.ts';
+import { collectGarbage } from '../support/garbage.ts';
 import { randomFrom } from '../support/random.ts';
 import { FORMATS } from '../support/ulp.ts';
 import {
@@ -644,17 +643,12 @@ describe.skipIf(noGpu)('a tensor', () => {
   });
 
   it.skipIf(emulator === undefined)('that nobody can reach is freed', async () => {
-    setFlagsFromString('--expose-gc');
-    const collect = runInNewContext('gc') as () => void;
     const before = emulator!.live().device;
     (() => {
       for (let i = 0; i < 10; i++) softmax(cudaDevice().tensor(new Float32Array(1000)));
     })();
     expect(emulator!.live().device.count).toBeGreaterThan(before.count);
-    for (let turn = 0; turn < 20 && emulator!.live().device.count > before.count; turn++) {
-      collect();
-      await new Promise(setImmediate);
-    }
+    await collectGarbage(() => emulator!.live().device.count <= before.count);
     await cudaDevice().synchronize();
     expect(emulator!.live().device).toEqual(before);
   });
