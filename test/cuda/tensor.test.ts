@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
+  allocPinned,
   CudaError,
   cudaDevice,
   deviceInfo,
@@ -117,6 +118,19 @@ describe.skipIf(noGpu)('a tensor', () => {
       shape[0] = 7;
       expectSameBits(tensor.dataSync(), copy, 'after the array changed');
       expect(tensor.shape).toEqual([300, 1000]);
+    });
+
+    it('of page-locked memory, which is free at once too, and gives its elements to such memory', () => {
+      // More than the pieces hold that other arrays go through.
+      const values = new Float32Array(2_100_000).map((_, i) => i);
+      const x = allocPinned('float32', values.length);
+      x.set(values);
+      const tensor = keep(cudaDevice().tensor(x));
+      x.fill(-1);
+      const out = allocPinned('float32', values.length + 3).fill(42);
+      expect(tensor.dataSync(out)).toBe(out);
+      expectSameBits(out.subarray(0, values.length), values, 'page-locked');
+      expect([...out.subarray(values.length)]).toEqual([42, 42, 42]);
     });
 
     it('with properties that cannot be changed', () => {

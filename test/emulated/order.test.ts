@@ -59,6 +59,19 @@ it.each(seeds)('tensors, downloaded while they are written and disposed of, with
   expect(emulator.live().device.count).toBe(0);
 });
 
+it.each(seeds.slice(0, 3))('tensors and page-locked memory, with seed %i', async (seed) => {
+  const { allocPinned, cudaDevice } = await libraryOn({ seed });
+  // More than the pieces hold that other arrays go through.
+  const values = new Float32Array(2_100_000).map((_, i) => i);
+  const pinned = allocPinned('float32', values.length);
+  pinned.set(values);
+  const tensor = cudaDevice().tensor(pinned);
+  pinned.fill(-1);
+  tensor.dataSync(pinned);
+  expect(Buffer.from(pinned.buffer).equals(bytes(values))).toBe(true);
+  tensor.dispose();
+});
+
 it.each(seeds)('an upload on its way, while another call fails, with seed %i', async (seed) => {
   const { cudaDevice, softmax } = await libraryOn({ seed });
   const device = cudaDevice();
