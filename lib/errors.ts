@@ -103,6 +103,14 @@ export function invalidType(expected: string, name: string, received: unknown): 
   return withCode(new TypeError(text(expected, name, describe(received))), 'ERR_INVALID_ARG_TYPE');
 }
 
+export function notTransferable(): SoftmaxNativeError {
+  const received = 'one of page-locked memory, of allocPinned';
+  return withCode(
+    new TypeError(text('a buffer that can be transferred', 'this', received)),
+    'ERR_INVALID_ARG_TYPE',
+  );
+}
+
 export function outOfRange(expected: string, name: string, received: unknown): SoftmaxNativeError {
   return withCode(new RangeError(text(expected, name, describe(received))), 'ERR_OUT_OF_RANGE');
 }

@@ -2,10 +2,21 @@
 import { constants } from 'node:buffer';
 import { allocated } from './arrays.ts';
 import type { FloatArray } from './binding.ts';
-import { invalidType, outOfMemory, outOfRange } from './errors.ts';
+import { invalidType, notTransferable, outOfMemory, outOfRange } from './errors.ts';
 import { gpus, onCuda } from './gpus.ts';
 
 const pinned = new WeakSet<object>();
+
+/**
+ * Methods of a pinned buffer. Node.js marks the buffer as one that no thread can post to another, as its memory is freed
+ * when the thread that allocated it ends; the buffer that these methods make of it would have the same memory without the
+ * mark. Also where buffers do not have them yet, so that the error is the same.
+ */
+const refused: PropertyDescriptor = {
+  value: () => {
+    throw notTransferable();
+  },
+};
 
 /**
  * A new array of zeros in page-locked memory, which saves calls on a GPU the copy through such memory of their own. It
@@ -14,6 +25,11 @@ const pinned = new WeakSet<object>();
  *
  * Where no GPU can be used it is an array of ordinary memory, so that a program needs no second way. So it is where the
  * JavaScript runtime accepts no memory but its own, as Electron does. {@link isPinned} tells.
+ *
+ * The memory belongs to the thread that allocates it, so the buffer cannot be transferred: in the list of `postMessage`
+ * or `structuredClone` it is refused with a DataCloneError (Node.js 20 copies it), and its `transfer` and
+ * `transferToFixedLength` throw TypeError `ERR_INVALID_ARG_TYPE`. `ArrayBuffer.prototype.transfer.call` stays possible;
+ * the buffer that it gives must not be posted to another thread.
  *
  * @param type - 'float32' or Float32Array, 'float64' or Float64Array
  * @param length - the number of elements
@@ -68,6 +84,7 @@ export function allocPinned(type: unknown, length: unknown): FloatArray {
   const array = onCuda((cuda) => cuda.allocatePinned(is32 ? 0 : 1, length)) as FloatArray | undefined;
   if (array === undefined) return ordinary();
   pinned.add(array.buffer);
+  Object.defineProperties(array.buffer, { transfer: refused, transferToFixedLength: refused });
   return array;
 }
 

@@ -6,7 +6,7 @@ import { byName } from '../support/by-name.ts';
 import { collectGarbage } from '../support/garbage.ts';
 import { randomFrom } from '../support/random.ts';
 import { FORMATS, type FloatArray, type Format } from '../support/ulp.ts';
-import { expectRefusal, overlapping, shapeMismatch } from '../unit/support.ts';
+import { expectRefusal, overlapping, shapeMismatch, wrongType } from '../unit/support.ts';
 import { emulator, expectSameIndices, manyRows, noGpu } from './support.ts';
 
 /** Page-locked copies of arrays, and where they begin inside their memory. */
@@ -122,6 +122,25 @@ describe.skipIf(noGpu)('page-locked memory', () => {
     expect(array).toEqual(new Float64Array(1000));
     expect(array.buffer.byteLength).toBe(8000);
     expect(allocPinned('float32', 0)).toEqual(new Float32Array(0));
+  });
+
+  it('stays with its buffer and its thread', () => {
+    const array = allocPinned('float32', 4).fill(7);
+    const { buffer } = array;
+    const refusal = wrongType(
+      'Expected a buffer that can be transferred for this but received one of page-locked memory, of allocPinned',
+    );
+    for (const method of ['transfer', 'transferToFixedLength']) {
+      expectRefusal(() => (buffer as unknown as Record<string, () => unknown>)[method]!(), refusal);
+    }
+    try {
+      structuredClone(buffer, { transfer: [buffer] }); // Node.js 20 copies it
+    } catch (error) {
+      expect(error).toMatchObject({ name: 'DataCloneError' });
+    }
+    expect([...array]).toEqual([7, 7, 7, 7]);
+    expect(Object.keys(buffer)).toEqual([]);
+    expect(structuredClone(array)).toEqual(array);
   });
 
   it.skipIf(emulator === undefined)('is freed with its array', async () => {
