@@ -28,6 +28,10 @@ const notFloats = [
   new DataView(new ArrayBuffer(8)),
   Int32Array.of(1),
   new Proxy(x, {}),
+  // Of Node.js 24 and later, for some of which it is a typed array of no type.
+  ...('Float16Array' in globalThis
+    ? [new (globalThis as unknown as Record<'Float16Array', typeof Float32Array>).Float16Array(8)]
+    : []),
 ];
 const notSizes = [undefined, null, '1', -1, -0.5 - 1, 1n];
 
