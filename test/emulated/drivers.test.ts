@@ -1,5 +1,6 @@
 // Machines whose GPUs cannot be used: the reason in words, an error for who insists, and the CPU for everybody else.
 import { describe, expect, it, vi } from 'vitest';
+import { native } from '../../lib/binding.ts';
 import { byName } from '../support/by-name.ts';
 import { emulator, errors, libraryOn, nothingLive, type Library } from './machine.ts';
 
@@ -28,6 +29,18 @@ const machines: { name: string; prepare: () => Promise<Library>; reason: RegExp 
     },
     reason: /cudaErrorSystemNotReady \(802\)/,
   },
+  {
+    name: 'whose GPU is older than the kernels',
+    prepare: () => libraryOn({ device: 'sm_70' }),
+    reason:
+      /cuda:0, Tesla V100.*, cannot be used: its compute capability 7\.0 is below 7\.5, the lowest that this build has/,
+  },
+  {
+    name: 'whose GPU may not compute',
+    prepare: () => libraryOn({ computeMode: 2 }),
+    reason:
+      /cuda:0, .*, cannot be used: its compute mode is 'prohibited' \(nvidia-smi --compute-mode changes it\)/,
+  },
 ];
 
 describe.each(byName(machines))('a machine %s', (_name, { prepare, reason }) => {
@@ -53,6 +66,35 @@ describe.each(byName(machines))('a machine %s', (_name, { prepare, reason }) => 
 it('a process is warned once of drivers that cannot be used', () => {
   const text = expect.stringContaining('driver is too old') as string;
   expect(warn.mock.calls).toEqual([[text, { code: 'SOFTMAX_CUDA_UNUSABLE' }]]);
+});
+
+it.each([{ device: 'sm_70' }, { computeMode: 2 }])(
+  'a GPU that cannot be used is not started: %o',
+  async (machine) => {
+    await libraryOn(machine);
+    expect(() => native().cuda.start(0)).toThrow(
+      expect.objectContaining({ code: 'ERR_CUDA', cudaName: 'cudaErrorNoKernelImageForDevice' }) as Error,
+    );
+    expect(emulator.live()).toEqual(nothingLive);
+  },
+);
+
+it.each(['memory pools', 'the compute mode'])('a GPU that does not tell of %s is used', async (what) => {
+  const { cudaDevice, deviceInfo, softmax } = await libraryOn();
+  emulator.inject({
+    call: 'cudaDeviceGetAttribute',
+    nth: what === 'memory pools' ? 1 : 2,
+    error: errors.cudaErrorUnknown,
+  });
+  expect(deviceInfo().cuda).toMatchObject({ available: true, devices: [{ usable: true }] });
+  expect(emulator.pending()).toBe(0);
+  expect(emulator.lastError()).toBe(0);
+  const expected = softmax(x, { device: 'cpu' });
+  expect(softmax(x, { device: 'cuda' })).toEqual(expected);
+  const tensor = cudaDevice().tensor(x);
+  expect(softmax(tensor, { out: tensor }).dataSync()).toEqual(expected);
+  tensor.dispose();
+  expect(emulator.live().device).toEqual(nothingLive.device);
 });
 
 describe('a machine with two GPUs', () => {

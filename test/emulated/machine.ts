@@ -16,13 +16,15 @@ export interface Live {
 export interface Emulator {
   /**
    * Sets what the machine is; what is left out stays. Of memory, multiprocessors, the largest cluster and the generation
-   * of the kernels' PTX, 0 is what the real GPU has.
+   * of the kernels' PTX, 0 is what the real GPU has. The compute mode is CUDA's number: 0 for the default, 2 for
+   * 'prohibited'.
    */
   configure(settings: {
     device?: string;
     devices?: number;
     seed?: number;
     driver?: 'ok' | 'none' | 'old';
+    computeMode?: number;
     memory?: number;
     multiprocessors?: number;
     cluster?: number;
@@ -35,6 +37,8 @@ export interface Emulator {
   inject(injection: { call: string; nth?: number; error: number; sticky?: boolean }): void;
   /** The injections whose call has not come. */
   pending(): number;
+  /** What cudaPeekAtLastError gives in this thread: an error that a call has left to whoever asks next. */
+  lastError(): number;
   /** Takes back injections, mends lost devices, forgets findings and launches. */
   clear(): void;
   findings(): string[];
@@ -80,6 +84,7 @@ export async function libraryOn(settings: Parameters<Emulator['configure']>[0] =
     devices: 1,
     seed: 1,
     driver: 'ok',
+    computeMode: 0,
     memory: 0,
     multiprocessors: 0,
     cluster: 0,

@@ -1,13 +1,16 @@
 // The controls of emulator.h for JavaScript: the property `emulator` of the addon over the emulated device.
 //
-//   configure({ device, devices, seed, driver: 'ok' | 'none' | 'old', memory, multiprocessors, cluster, ptx })
-//                                             what is left out stays as it is
-//   inject({ call, nth, error, sticky })      pending(): number      clear()
+//   configure({ device, devices, seed, driver: 'ok' | 'none' | 'old', computeMode, memory, multiprocessors, cluster,
+//               ptx })                        what is left out stays as it is
+//   inject({ call, nth, error, sticky })      pending(): number      lastError(): number      clear()
 //   findings(): string[]                      launches(): Record<string, number>
 //   live(): { device: { count, bytes }, pinned: { count, bytes }, streams, events }
+#include <cuda_runtime.h>
 #include <napi.h>
 
 #include <string>
+#include <thread>
+#include <type_traits>
 
 #include "emulator.h"
 
@@ -24,32 +27,37 @@ bool read_driver(const std::string& name, emulated::Driver* driver) {
   return name == kDriverNames[static_cast<int>(*driver)];
 }
 
+// A property that is left out leaves the setting as it is.
+template <class T>
+void read(const Napi::Object& wanted, const char* name, T* setting) {
+  const Napi::Value value = wanted.Get(name);
+  if (value.IsUndefined()) return;
+  if constexpr (std::is_same_v<T, std::string>) {
+    *setting = value.ToString().Utf8Value();
+  } else {
+    *setting = static_cast<T>(value.ToNumber().Int64Value());
+  }
+}
+
 void configure(const Napi::CallbackInfo& info) {
   emulated::Settings settings = emulated::settings();
   bool valid = info[0].IsObject();
   if (valid) {
     const Napi::Object wanted = info[0].As<Napi::Object>();
-    const Napi::Value device = wanted.Get("device");
-    const Napi::Value devices = wanted.Get("devices");
-    const Napi::Value seed = wanted.Get("seed");
-    const Napi::Value driver = wanted.Get("driver");
-    const Napi::Value memory = wanted.Get("memory");
-    if (!device.IsUndefined()) settings.device = device.ToString().Utf8Value();
-    if (!devices.IsUndefined()) settings.devices = devices.ToNumber().Int32Value();
-    if (!seed.IsUndefined()) settings.seed = static_cast<uint64_t>(seed.ToNumber().Int64Value());
-    if (!driver.IsUndefined()) valid = read_driver(driver.ToString().Utf8Value(), &settings.driver);
-    const Napi::Value multiprocessors = wanted.Get("multiprocessors");
-    if (!multiprocessors.IsUndefined()) settings.multiprocessors = multiprocessors.ToNumber().Int32Value();
-    const Napi::Value cluster = wanted.Get("cluster");
-    if (!cluster.IsUndefined()) settings.cluster = cluster.ToNumber().Int32Value();
-    const Napi::Value ptx = wanted.Get("ptx");
-    if (!ptx.IsUndefined()) settings.ptx = ptx.ToNumber().Int32Value();
-    if (!memory.IsUndefined()) settings.memory = static_cast<size_t>(memory.ToNumber().Int64Value());
+    std::string driver = kDriverNames[static_cast<int>(settings.driver)];
+    read(wanted, "device", &settings.device);
+    read(wanted, "devices", &settings.devices);
+    read(wanted, "seed", &settings.seed);
+    read(wanted, "driver", &driver);
+    read(wanted, "computeMode", &settings.compute_mode);
+    read(wanted, "memory", &settings.memory);
+    read(wanted, "multiprocessors", &settings.multiprocessors);
+    read(wanted, "cluster", &settings.cluster);
+    read(wanted, "ptx", &settings.ptx);
+    valid = read_driver(driver, &settings.driver);
   }
   if (!valid || !emulated::configure(settings)) {
-    throw_type_error(
-        info.Env(),
-        "Expected { device, devices, seed, driver, memory, multiprocessors, cluster, ptx } that can be emulated");
+    throw_type_error(info.Env(), "Expected settings of a machine that can be emulated");
   }
 }
 
@@ -64,6 +72,8 @@ void inject(const Napi::CallbackInfo& info) {
 Napi::Value pending(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulated::pending_injections()));
 }
+
+Napi::Value last_error(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), cudaPeekAtLastError()); }
 
 void clear(const Napi::CallbackInfo&) { emulated::clear(); }
 
@@ -106,6 +116,7 @@ void add_emulator(napi_env env, napi_value exports) {
   emulator.Set("configure", Napi::Function::New(env, configure, "configure"));
   emulator.Set("inject", Napi::Function::New(env, inject, "inject"));
   emulator.Set("pending", Napi::Function::New(env, pending, "pending"));
+  emulator.Set("lastError", Napi::Function::New(env, last_error, "lastError"));
   emulator.Set("clear", Napi::Function::New(env, clear, "clear"));
   emulator.Set("findings", Napi::Function::New(env, findings, "findings"));
   emulator.Set("live", Napi::Function::New(env, live, "live"));

@@ -21,6 +21,7 @@ struct Settings {
   int devices = 1;               // 0 to 2, all alike
   uint64_t seed = 1;             // of every order that CUDA leaves open
   Driver driver = Driver::ok;
+  int compute_mode = 0;     // 2 where the administrator has prohibited computing (cudaComputeModeProhibited)
   size_t memory = 0;        // bytes of device memory, or 0 for as many as the real GPU has
   int multiprocessors = 0;  // 0 for as many as the real GPU has; with few, small arrays are as much work as large ones
   int cluster = 0;          // blocks of the largest cluster of a small partition of the GPU, 0 for the whole one

@@ -16,8 +16,8 @@ thread_local bool thread_in_host_function = false;
 bool is_valid(const Settings& settings) {
   const Preset* preset = find_preset(settings.device);
   // The driver compiles no PTX of a later generation than the GPU's.
-  return preset != nullptr && settings.devices >= 0 && settings.devices <= kMostDevices &&
-         settings.multiprocessors >= 0 && settings.cluster >= 0 && settings.ptx >= 0 &&
+  return preset != nullptr && settings.devices >= 0 && settings.devices <= kMostDevices && settings.compute_mode >= 0 &&
+         settings.compute_mode <= 3 && settings.multiprocessors >= 0 && settings.cluster >= 0 && settings.ptx >= 0 &&
          settings.ptx <= preset->major * 10 + preset->minor;
 }
 

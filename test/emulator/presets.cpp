@@ -1,4 +1,5 @@
-// One GPU of each architecture that the kernels are compiled for, as cudaGetDeviceProperties describes it.
+// One GPU of each architecture that the kernels are compiled for, and one of the architecture before them, as
+// cudaGetDeviceProperties describes it.
 #include "presets.h"
 
 namespace emulated {
@@ -9,6 +10,8 @@ constexpr size_t kMega = 1024 * kKilo;
 constexpr int kMegaInt = 1024 * 1024;
 
 constexpr Preset kPresets[] = {
+    {"sm_70", "Tesla V100-SXM2-16GB", 7, 0, 80, 16160 * kMega, 96 * kKilo, 96 * kKilo, 2048, 6 * kMegaInt, 1530000,
+     877000, 4096, 0},
     {"sm_75", "Tesla T4", 7, 5, 40, 14930 * kMega, 64 * kKilo, 64 * kKilo, 1024, 4 * kMegaInt, 1590000, 5001000, 256,
      0},
     {"sm_80", "NVIDIA A100-SXM4-40GB", 8, 0, 108, 40441 * kMega, 163 * kKilo, 164 * kKilo, 2048, 40 * kMegaInt, 1410000,

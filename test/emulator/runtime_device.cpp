@@ -12,6 +12,7 @@ constexpr int kDriverVersion = 13000;
 constexpr int kOldDriverVersion = 12000;
 constexpr int kRegisters = 65536;
 constexpr int kMostThreads = 1024;
+constexpr int kComputeModeProhibited = 2;
 
 bool exists(int device) { return device >= 0 && device < machine().settings.devices; }
 
@@ -41,8 +42,10 @@ cudaError_t find_attribute(int* value, cudaDeviceAttr attribute) {
       *value = machine().multiprocessors();
       break;
     case cudaDevAttrIntegrated:
-    case cudaDevAttrComputeMode:
       *value = 0;
+      break;
+    case cudaDevAttrComputeMode:
+      *value = machine().settings.compute_mode;
       break;
     case cudaDevAttrCanMapHostMemory:
     case cudaDevAttrConcurrentKernels:
@@ -118,6 +121,7 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaSetDevice(int device) {
   return runtime_call("cudaSetDevice", Needs::driver, false, [&](Lock&) {
     if (!exists(device)) return cudaErrorInvalidDevice;
+    if (machine().settings.compute_mode == kComputeModeProhibited) return cudaErrorDevicesUnavailable;
     set_current_device(device);
     return machine().devices[device].lost;
   });
