@@ -147,6 +147,8 @@ void Environment::abandon_handles() {
 
 void Environment::end() {
   if (!process_ends()) return close_sessions();
+  // A handler of exit() has stopped the threads, but for one that another thread of the process has started since: a
+  // moment that no test can meet.
   for (const auto& session : sessions_) {
     if (session != nullptr && session->background != nullptr) session->background->stop();
   }

@@ -35,6 +35,8 @@ export interface Emulator {
    * 'copy' are kernels and copies that fail when they run.
    */
   inject(injection: { call: string; nth?: number; error: number; sticky?: boolean }): void;
+  /** The next call of a runtime function takes so long, for the thread that makes it. */
+  delay(call: string, milliseconds: number): void;
   /** The injections whose call has not come. */
   pending(): number;
   /** What cudaPeekAtLastError gives in this thread: an error that a call has left to whoever asks next. */

@@ -1,6 +1,9 @@
 // What the library holds of a GPU's memory: as much as it uses, and for a moment as much as it has just used.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { native } from '../../lib/binding.ts';
+import { native, type NativeMemory } from '../../lib/binding.ts';
+import { collectGarbage } from '../support/garbage.ts';
 import { beginAnew, emulator, freeMemory, libraryOn, nothingLive, type Library } from './machine.ts';
 
 /** What the pool may keep of unused memory. */
@@ -41,12 +44,70 @@ describe('an environment that ends on the main thread', () => {
   });
 });
 
+describe('an environment that ends while the process does', () => {
+  it('calls CUDA no more', () => {
+    const program = fileURLToPath(new URL('programs/ends-in-exit.mjs', import.meta.url));
+    const { status, stderr } = spawnSync(process.execPath, [program], { encoding: 'utf8', timeout: 60_000 });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  });
+});
+
 describe('page-locked memory', () => {
   it('starts no other GPU than the one that is in use', async () => {
     library = await libraryOn({ devices: 2 });
     await library.cudaDevice(1).synchronize();
     library.allocPinned('float32', 10);
     expect([0, 1].map((gpu) => native().cuda.isStarted(gpu))).toEqual([false, true]);
+  });
+});
+
+describe('a call in pieces for which there is too little memory', () => {
+  const long = 300_001;
+  const longRows = Float32Array.from({ length: 3 * long }, (_, i) => (i * 7919) % 17);
+  const few = longRows.subarray(0, 600);
+  it.each<[string, number, (library: Library, device: 'cpu' | 'cuda') => (Float32Array | Int32Array)[]]>([
+    ['softmax', 3 << 20, ({ softmax }, device) => [softmax(longRows, { shape: [3, long], device })]],
+    [
+      'rowMax',
+      3 << 20,
+      ({ rowMax }, device) => {
+        const { max, argmax } = rowMax(longRows, { shape: [3, long], device });
+        return [max, argmax];
+      },
+    ],
+    ['softmaxJacobian', 1 << 20, ({ softmaxJacobian }, device) => [softmaxJacobian(few, { device })]],
+  ])('has one piece of %s on the GPU at a time', async (_name, memory, call) => {
+    library = await libraryOn({ memory });
+    const expected = call(library, 'cpu');
+    for (const [i, result] of call(library, 'cuda').entries()) {
+      expect(Buffer.from(result.buffer).equals(Buffer.from(expected[i]!.buffer))).toBe(true);
+    }
+    expect(emulator.live().device.count).toBe(0);
+  });
+});
+
+describe('memory whose handle is gone', () => {
+  it('is freed once it has been read', async () => {
+    const { cuda } = native();
+    await collectGarbage();
+    const { count } = emulator.live().device;
+    const values = Float32Array.from({ length: 1000 }, (_, i) => i);
+    const read = async (): Promise<Float32Array> => {
+      const array = new Float32Array(values.length);
+      let memory: NativeMemory | undefined = cuda.allocate(0, values.byteLength);
+      cuda.upload(memory, values);
+      const done = cuda.download(memory, array);
+      memory = undefined;
+      await done;
+      return array;
+    };
+    emulator.delay('cudaStreamWaitEvent', 300);
+    const arrays = Promise.all([read(), read(), read()]);
+    let turns = 0;
+    await collectGarbage(() => turns++ === 3);
+    expect(emulator.live().device.count).toBe(count + 3);
+    for (const array of await arrays) expect(array).toEqual(values);
+    expect(emulator.live().device.count).toBe(count);
   });
 });
 

@@ -4,14 +4,20 @@
 //               ptx })                        what is left out stays as it is
 //   inject({ call, nth, error, sticky })      pending(): number      lastError(): number      clear()
 //   findings(): string[]                      launches(): Record<string, number>
+//   delay(call, milliseconds)
+//   endInExit()                               the environment ends in a handler of exit(), registered now
 //   live(): { device: { count, bytes }, pinned: { count, bytes }, streams, events }
 #include <cuda_runtime.h>
 #include <napi.h>
 
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <thread>
 #include <type_traits>
 
+#include "addon/cuda_environment.h"
 #include "emulator.h"
 
 namespace {
@@ -69,6 +75,11 @@ void inject(const Napi::CallbackInfo& info) {
                    wanted.Get("error").ToNumber().Int32Value(), wanted.Get("sticky").ToBoolean().Value());
 }
 
+void delay(const Napi::CallbackInfo& info) {
+  const std::chrono::milliseconds time(info[1].ToNumber().Int64Value());
+  emulated::interpose(info[0].ToString().Utf8Value(), [time] { std::this_thread::sleep_for(time); });
+}
+
 Napi::Value pending(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulated::pending_injections()));
 }
@@ -83,6 +94,18 @@ Napi::Value findings(const Napi::CallbackInfo& info) {
     list.Set(list.Length(), Napi::String::New(info.Env(), finding));
   }
   return list;
+}
+
+// As in a program that embeds Node.js and frees its environments there. The runtime may be gone by then.
+void end_in_exit(const Napi::CallbackInfo& info) {
+  static softmax_native::addon::CudaEnvironment* environment;
+  environment = &softmax_native::addon::CudaEnvironment::of(info.Env());
+  static const int registered = std::atexit([] {
+    emulated::inject("*", 1, cudaErrorCudartUnloading, false);
+    environment->begin_anew();
+    if (emulated::pending_injections() == 0) std::fputs("CUDA is called while the process ends\n", stderr);
+  });
+  static_cast<void>(registered);
 }
 
 Napi::Value amount(Napi::Env env, const emulated::Amount& amount) {
@@ -115,10 +138,12 @@ void add_emulator(napi_env env, napi_value exports) {
   Napi::Object emulator = Napi::Object::New(env);
   emulator.Set("configure", Napi::Function::New(env, configure, "configure"));
   emulator.Set("inject", Napi::Function::New(env, inject, "inject"));
+  emulator.Set("delay", Napi::Function::New(env, delay, "delay"));
   emulator.Set("pending", Napi::Function::New(env, pending, "pending"));
   emulator.Set("lastError", Napi::Function::New(env, last_error, "lastError"));
   emulator.Set("clear", Napi::Function::New(env, clear, "clear"));
   emulator.Set("findings", Napi::Function::New(env, findings, "findings"));
+  emulator.Set("endInExit", Napi::Function::New(env, end_in_exit, "endInExit"));
   emulator.Set("live", Napi::Function::New(env, live, "live"));
   emulator.Set("launches", Napi::Function::New(env, launches, "launches"));
   Napi::Object(env, exports).Set("emulator", emulator);
