@@ -159,6 +159,16 @@ function thrownBy(call: () => unknown): Error | undefined {
   }
 }
 
+/** What a call throws, or what its promise is rejected with. */
+async function errorOf(call: () => unknown): Promise<Error | undefined> {
+  try {
+    await call();
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
+}
+
 /** What an operation gave: its result, or the error that it threw. */
 async function outcomeOf(operation: Operation, library: Library): Promise<Result | Error> {
   try {
@@ -304,6 +314,40 @@ describe('work that fails when it runs', () => {
       forgetDevices();
       expect(emulator.live(), operation.name).toEqual(before);
     }
+  });
+});
+
+describe('a device that was lost', () => {
+  it('refuses its tensors, with what it was lost by, and leaves nothing of them', async () => {
+    const before = emulator.live();
+    const device = library.cudaDevice();
+    const [tensor, other] = [device.tensor(x, { shape }), device.tensor(few)];
+    emulator.inject({ call: 'kernel', error: errors.cudaErrorIllegalAddress });
+    const result = library.softmax(tensor);
+    expectCudaError(
+      library,
+      thrownBy(() => result.dataSync())!,
+      'cudaErrorIllegalAddress',
+    );
+    const uses: (() => unknown)[] = [
+      () => library.softmax(other),
+      () => library.rowMax(other),
+      () => library.softmaxJacobian(other),
+      () => device.tensor(few),
+      () => device.empty([3]),
+      () => other.dataSync(),
+      () => other.data(),
+      () => device.synchronize(),
+    ];
+    for (const use of uses) {
+      const outcome = await errorOf(use);
+      expectCudaError(library, outcome!, 'cudaErrorIllegalAddress');
+      expect(outcome!.message, String(use)).toMatch(/^Using CUDA device 0 again after /);
+    }
+    for (const each of [tensor, other, result]) each.dispose();
+    expect(emulator.live().device).toEqual(nothingLive.device);
+    forgetDevices();
+    expect(emulator.live()).toEqual(before);
   });
 });
 
