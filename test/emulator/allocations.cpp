@@ -71,8 +71,9 @@ Allocation* allocate(Window window, size_t bytes, void* pool) {
   if (bytes > kWindowBytes[static_cast<int>(window)]) return nullptr;
   const uintptr_t begin = take_addresses(window, extent(bytes));
   if (begin == 0) return nullptr;
-  if (window != Window::pinned) set_exists(begin, bytes, true);
-  return &(live[begin] = {begin, bytes, window, pool, false});
+  const bool exists = pool == nullptr;
+  if (window != Window::pinned && exists) set_exists(begin, bytes, true);
+  return &(live[begin] = {begin, bytes, window, pool, exists, false});
 }
 
 void release(Allocation* allocation) {
@@ -110,9 +111,10 @@ std::string describe_allocated(uintptr_t address) {
     }
   }
   if (allocation == nullptr) return text("%p, where nothing is allocated", reinterpret_cast<void*>(address));
-  return text("byte %lld of a %s%s allocation of %zu bytes",
+  return text("byte %lld of a %s%s allocation of %zu bytes%s",
               static_cast<long long>(static_cast<intptr_t>(address - allocation->begin)), state,
-              name(allocation->window), allocation->bytes);
+              name(allocation->window), allocation->bytes,
+              allocation->exists ? "" : ", to which its stream has not come yet");
 }
 
 void count_allocations(Window window, size_t* count, size_t* bytes) {

@@ -14,10 +14,12 @@ struct Allocation {
   size_t bytes = 0;
   Window window = Window::device0;
   void* pool = nullptr;   // the stream-ordered pool it is from, if any
+  bool exists = true;     // false until the stream that allocates it has come so far
   bool released = false;  // its release is queued in a stream
 };
 
 // `bytes` > 0 of memory at a multiple of 256, with bytes around it that belong to nobody. Null when the window is full.
+// Memory of a pool does not exist yet.
 Allocation* allocate(Window window, size_t bytes, void* pool);
 // Its addresses are used again as late as possible, so that use after the release is seen.
 void release(Allocation* allocation);

@@ -83,7 +83,8 @@ void report_uninitialised(uintptr_t address) {
 
 void report_race(uintptr_t address, bool writes, uint64_t other, bool other_writes) {
   report("race", address, writes, [&] {
-    return std::string(", ") + (other_writes ? "written" : "read") + " by " + who_touched(other, other_writes) +
+    const char* writing = time_of(other) < running.grid_start ? "written or allocated" : "written";
+    return std::string(", ") + (other_writes ? writing : "read") + " by " + who_touched(other, other_writes) +
            " without a barrier between";
   });
 }

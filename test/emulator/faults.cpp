@@ -593,6 +593,46 @@ void copy_without_event() {
   cudaMemcpyAsync(y.data, x.data, kCount * sizeof(float), cudaMemcpyDeviceToDevice, streams.second);
 }
 
+// What a stream allocates may still be in use by what the stream does before.
+struct StreamOrderedFloats {
+  StreamOrderedFloats(Streams& streams, bool ordered) {
+    cudaMallocAsync(&data, kCount * sizeof(float), streams.first);
+    if (ordered) streams.second_after_first();
+  }
+  ~StreamOrderedFloats() {
+    cudaDeviceSynchronize();
+    cudaFreeAsync(data, nullptr);
+  }
+  StreamOrderedFloats(const StreamOrderedFloats&) = delete;
+  StreamOrderedFloats& operator=(const StreamOrderedFloats&) = delete;
+
+  float* data = nullptr;
+};
+
+template <bool fault>
+void use_before_stream_allocation() {
+  Streams streams;
+  const StreamOrderedFloats x(streams, !fault);
+  launch({kBlocks, kThreads, 0, 1, streams.second}, fill<false>, x.data, kCount);
+}
+
+template <bool fault>
+void copy_before_stream_allocation() {
+  const DeviceFloats y;
+  Streams streams;
+  const StreamOrderedFloats x(streams, !fault);
+  cudaMemcpyAsync(x.data, y.data, kCount * sizeof(float), cudaMemcpyDeviceToDevice, streams.second);
+}
+
+template <bool fault>
+void free_before_stream_allocation() {
+  Streams streams;
+  float* x;
+  cudaMallocAsync(&x, kCount * sizeof(float), streams.first);
+  if (!fault) streams.second_after_first();
+  cudaFreeAsync(x, streams.second);
+}
+
 template <bool fault>
 void free_without_event() {
   const DeviceFloats y;
@@ -600,6 +640,7 @@ void free_without_event() {
   float* x;
   cudaMallocAsync(&x, kCount * sizeof(float), streams.first);
   cudaMemsetAsync(x, 0, kCount * sizeof(float), streams.first);
+  streams.second_after_first();
   launch({kBlocks, kThreads, 0, 1, streams.first}, read_neighbour<false>, static_cast<const float*>(x), y.data);
   if (!fault) streams.second_after_first();
   cudaFreeAsync(x, streams.second);
@@ -719,6 +760,9 @@ constexpr Fault kFaults[] = {
     FAULT(use_after_free_in_stream),
     FAULT(streams_without_event),
     FAULT(copy_without_event),
+    FAULT(use_before_stream_allocation),
+    FAULT(copy_before_stream_allocation),
+    FAULT(free_before_stream_allocation),
     FAULT(free_without_event),
     FAULT(read_before_the_copy),
     FAULT(write_before_the_copy),

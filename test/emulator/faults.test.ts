@@ -24,6 +24,9 @@ interface Expected {
 
 // What is read too early is either old or not there yet, as the order falls.
 const tooEarly = /^(race|uninitialised): /;
+// Memory that a stream allocates is used before that or, without an order, after it.
+const beforeAllocation =
+  /^(out of bounds: .* its stream has not come yet$|race: .*(written or allocated by work of another stream|work of another stream has written or allocated))/;
 const success = 'cudaSuccess';
 const illegalAddress = 'cudaErrorIllegalAddress';
 const misaligned = 'cudaErrorMisalignedAddress';
@@ -87,12 +90,15 @@ const faults: Record<string, Expected> = {
   },
   streams_without_event: { error: success, finding: /^race: .*by work of another stream/ },
   copy_without_event: { error: success, finding: /^race: .*work of another stream/ },
+  copy_before_stream_allocation: { error: success, finding: beforeAllocation },
+  free_before_stream_allocation: { error: success, finding: beforeAllocation },
   runtime_call_in_host_function: { error: success, finding: /^misuse: cudaGetDevice / },
 };
 
 // Faults that show in what the program prints, or in more than one way.
 const others = [
   'free_without_event',
+  'use_before_stream_allocation',
   'read_before_the_copy',
   'write_before_the_copy',
   'write_again_before_the_copy',
@@ -116,6 +122,14 @@ describe('planted faults', () => {
       const [error, finding] = run(['free_without_event', 'fault'], seed);
       if (error === illegalAddress) expect(finding).toMatch(/^out of bounds: .*a released device allocation/);
       else expect(finding).toMatch(/^race: a copy, fill or release .*work of another stream/);
+    }
+  });
+
+  it('use_before_stream_allocation is found, as a race or as use of what does not exist', () => {
+    for (const seed of seeds) {
+      const [error, finding] = run(['use_before_stream_allocation', 'fault'], seed);
+      expect(finding).toMatch(beforeAllocation);
+      expect(error).toBe(finding?.startsWith('race') ? success : illegalAddress);
     }
   });
 
@@ -148,7 +162,8 @@ describe('planted faults', () => {
 });
 
 describe('the same code without the fault', () => {
-  it.each([...Object.keys(faults), 'free_without_event'])('%s has no finding', (name) => {
+  const either = ['free_without_event', 'use_before_stream_allocation'];
+  it.each([...Object.keys(faults), ...either])('%s has no finding', (name) => {
     for (const seed of seeds) {
       const lines = run([name, 'twin'], seed);
       expect(lines.filter((line) => line !== 'copy: cudaSuccess')).toEqual([success]);

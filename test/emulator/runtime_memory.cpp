@@ -80,6 +80,13 @@ cudaError_t allocate_device(void** pointer, size_t bytes) {
   return cudaSuccess;
 }
 
+// In a stream: what is not ordered after this may meet the memory in use by work of the stream that was before.
+void begin_to_exist(Allocation* allocation) {
+  fill_with_garbage(*allocation);
+  set_exists_from_now(allocation->begin, allocation->bytes);
+  allocation->exists = true;
+}
+
 cudaError_t allocate_from_pool(Lock& lock, void** pointer, size_t bytes, Pool* pool,
                                const std::shared_ptr<Stream>& stream) {
   *pointer = nullptr;
@@ -94,8 +101,16 @@ cudaError_t allocate_from_pool(Lock& lock, void** pointer, size_t bytes, Pool* p
   pool->used += bytes;
   pool->most_used = std::max(pool->most_used, pool->used);
   if (pool->used > pool->reserved) set_reserved(pool, pool->used);
-  fill_with_garbage(*allocation);
   *pointer = reinterpret_cast<void*>(allocation->begin);
+  Operation operation;
+  operation.even_when_lost = true;
+  operation.run = [begin = *pointer] {
+    Allocation* allocation = find_allocation_at(begin);
+    // Nothing is left of one that another stream has released too early, which was told then.
+    if (allocation != nullptr && !allocation->exists) begin_to_exist(allocation);
+    return cudaSuccess;
+  };
+  enqueue(stream.get(), std::move(operation));
   return cudaSuccess;
 }
 

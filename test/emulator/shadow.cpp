@@ -115,6 +115,11 @@ void set_exists(uintptr_t begin, size_t bytes, bool exists) {
   });
 }
 
+void set_exists_from_now(uintptr_t begin, size_t bytes) {
+  const uint64_t now = running.time << kTimeShift;
+  for_each_cell(begin, bytes, [now](Cell* cell, uint64_t mask) { *cell = {now | mask << kMaskShift | mask, 0}; });
+}
+
 void set_written(uintptr_t begin, size_t bytes) {
   const uint64_t now = running.time << kTimeShift;
   for_each_cell(begin, bytes, [now](Cell* cell, uint64_t mask) {

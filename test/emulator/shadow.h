@@ -108,6 +108,8 @@ uint64_t next_time();
 
 // Bookkeeping of whole ranges, for allocations and copies. Bytes that come to exist have not been written.
 void set_exists(uintptr_t begin, size_t bytes, bool exists);
+// They come to exist in a stream: what touches them must be ordered after that, as if they were written now.
+void set_exists_from_now(uintptr_t begin, size_t bytes);
 void set_written(uintptr_t begin, size_t bytes);
 void copy_written(uintptr_t to, uintptr_t from, size_t bytes);
 void set_read(uintptr_t begin, size_t bytes);
