@@ -375,14 +375,33 @@ void streams() {
   EXPECT_ERROR(cudaStreamSynchronize(free), cudaSuccess);
   EXPECT_ERROR(cudaFreeHost(pinned), cudaSuccess);
 
-  // An event that was never recorded is over; one that was is not until its stream has come so far.
+  // An event that was never recorded is over; one that was is not until its stream has come so far, which may be before
+  // the host first asks or after.
   EXPECT_ERROR(cudaEventQuery(event), cudaSuccess);
-  EXPECT_ERROR(launch({1, 32, 0, 1, free}, write_one, y), cudaSuccess);
+  int before = 0, after = 0;
+  for (int round = 0; round < 20; round++) {
+    EXPECT_ERROR(launch({1, 32, 0, 1, free}, write_one, y), cudaSuccess);
+    EXPECT_ERROR(launch({1, 32, 0, 1, free}, add_one, y), cudaSuccess);
+    EXPECT_ERROR(cudaEventRecord(event, free), cudaSuccess);
+    cudaError_t answer = cudaEventQuery(event);
+    ++(answer == cudaSuccess ? before : after);
+    for (; answer == cudaErrorNotReady; answer = cudaEventQuery(event)) {
+      EXPECT_ERROR(cudaPeekAtLastError(), cudaSuccess);
+    }
+    EXPECT_ERROR(answer, cudaSuccess);
+    EXPECT_ERROR(cudaStreamQuery(free), cudaSuccess);
+    EXPECT_ERROR(cudaMemcpy(&host, y, sizeof host, cudaMemcpyDeviceToHost), cudaSuccess);
+    EXPECT(host == 2);
+  }
+  EXPECT(before > 0 && after > 0);
+
+  // Asking only a stream, or waiting, leads there too.
+  EXPECT_ERROR(launch({1, 32, 0, 1, free}, add_one, y), cudaSuccess);
+  cudaError_t answer = cudaErrorNotReady;
+  while (answer == cudaErrorNotReady) answer = cudaStreamQuery(free);
+  EXPECT_ERROR(answer, cudaSuccess);
   EXPECT_ERROR(launch({1, 32, 0, 1, free}, add_one, y), cudaSuccess);
   EXPECT_ERROR(cudaEventRecord(event, free), cudaSuccess);
-  EXPECT_ERROR(cudaEventQuery(event), cudaErrorNotReady);
-  EXPECT_ERROR(cudaPeekAtLastError(), cudaSuccess);
-  EXPECT_ERROR(cudaStreamQuery(free), cudaErrorNotReady);
   EXPECT_ERROR(cudaEventSynchronize(event), cudaSuccess);
   EXPECT_ERROR(cudaEventQuery(event), cudaSuccess);
   EXPECT_ERROR(cudaStreamQuery(free), cudaSuccess);

@@ -292,7 +292,11 @@ cudaError_t synchronize_event(Lock& lock, const std::shared_ptr<Event>& event) {
   return machine().devices[event->device].lost;
 }
 
-void make_progress(Lock& lock) { run_any(lock); }
+void make_progress(Lock& lock) {
+  // Few or many as often: by one piece of work more or less, or by whole batches of them.
+  uint64_t left = machine().random.below(uint64_t(1) << machine().random.below(7));
+  while (left > 0 && run_any(lock)) left--;
+}
 
 void start_host_functions() {
   machine().changed.notify_all();

@@ -1,5 +1,6 @@
 // Streams and events. Work put into a stream waits there until a host thread synchronises or asks; then the streams
-// take turns in random order, as far as events allow. So a host that does not wait for its results does not get them.
+// take turns in random order, as far as events allow. So a host that does not wait for its results does not get them,
+// and one that asks finds more done or less.
 //
 // Clocks tell which work is ordered before which: a stream's clock counts, for every stream, how much of its work is
 // ordered before what the stream does next. Two kernels or copies that touch the same memory without such an order are
@@ -78,7 +79,8 @@ void host_has_seen(const Event& event);
 cudaError_t synchronize_stream(Lock& lock, const std::shared_ptr<Stream>& stream);
 cudaError_t synchronize_device(Lock& lock, int device);
 cudaError_t synchronize_event(Lock& lock, const std::shared_ptr<Event>& event);
-// Does a little work somewhere, so that a host that only asks gets an answer at last.
+// Does some work somewhere, or none: the device may be ahead of a host that asks, or behind. One that only asks gets its
+// answer at last.
 void make_progress(Lock& lock);
 
 // Calls queued host functions from a thread of its own, as CUDA does.
