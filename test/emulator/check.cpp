@@ -1,6 +1,8 @@
 // What the checks of accesses report, in words.
 #include "check.h"
 
+#include <cstring>
+
 #include "allocations.h"
 #include "findings.h"
 #include "grid.h"
@@ -74,6 +76,15 @@ void report_misaligned(uintptr_t address, size_t alignment, bool writes) {
 
 void report_missing(uintptr_t address, bool writes) {
   report("out of bounds", address, writes, [] { return ""; });
+  end_grid(cudaErrorIllegalAddress);
+}
+
+void report_index(const char* type, long long index, const char* file, unsigned line) {
+  const HostCode host_code;
+  const char* slash = std::strrchr(file, '/');
+  add_finding(std::string("index") + kernel_name(running_call().kernel) + std::to_string(line),
+              text("out of bounds: %s: uses element %lld of an array of type %s, at %s:%u", running_thread().c_str(),
+                   index, type, slash == nullptr ? file : slash + 1, line));
   end_grid(cudaErrorIllegalAddress);
 }
 

@@ -1,4 +1,7 @@
 // The check of one access of device code to memory: bounds, alignment, initialisation, data races.
+//
+// Of a thread's local variables, which are its own, only the bounds of arrays are checked, and those only where the
+// array is named with its index (-fsanitize=bounds): reads of locals that nothing has written stay unseen.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +16,8 @@ namespace emulated {
 [[gnu::cold, gnu::noinline]] void check_outside(uintptr_t address, size_t bytes, bool writes);
 [[gnu::cold, gnu::noinline]] void report_misaligned(uintptr_t address, size_t alignment, bool writes);
 [[gnu::cold, gnu::noinline]] void report_missing(uintptr_t address, bool writes);
+// An array of C++ type `type` has no element `index`, which the code at `file` and `line` uses.
+[[gnu::cold, gnu::noinline]] void report_index(const char* type, long long index, const char* file, unsigned line);
 [[gnu::cold, gnu::noinline]] void report_uninitialised(uintptr_t address);
 [[gnu::cold, gnu::noinline]] void report_race(uintptr_t address, bool writes, uint64_t other, bool other_writes);
 [[gnu::cold, gnu::noinline]] void report_early_peer(uintptr_t address, bool writes);

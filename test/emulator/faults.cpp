@@ -221,6 +221,22 @@ void write_past_shared() {
   launch({kBlocks, kThreads, kThreads * sizeof(float)}, use_shared<fault>, x.data, y.data);
 }
 
+// As many columns in registers as the structure has room for, or one more.
+template <bool fault>
+__global__ void sum_of_columns(const float* x, float* y, int columns) {
+  softmax_native::cuda::Vector<float, 4> vector;
+  const int count = fault ? columns + 1 : columns;
+  for (int i = 0; i < count; i++) vector.element[i] = x[threadIdx.x];
+  float sum = 0;
+  for (int i = 0; i < count; i++) sum += vector.element[i];
+  y[threadIdx.x] = sum;
+}
+template <bool fault>
+void local_array_overrun() {
+  const DeviceFloats x, y;
+  launch({1, 32}, sum_of_columns<fault>, x.data, y.data, 4);
+}
+
 template <bool fault>
 __global__ void copy_reversed(const float* x, float* y) {
   float* const values = shared<float>();
@@ -732,6 +748,7 @@ constexpr Fault kFaults[] = {
     FAULT(vector_past_the_end),
     FAULT(memcpy_past_the_end),
     FAULT(write_past_shared),
+    FAULT(local_array_overrun),
     FAULT(async_copy_read_too_early),
     FAULT(async_copy_left),
     FAULT(kernel_uses_host_memory),

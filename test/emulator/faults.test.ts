@@ -50,6 +50,10 @@ const faults: Record<string, Expected> = {
     error: illegalAddress,
     finding: /^out of bounds: .*writes byte 512 of the 512 bytes of shared/,
   },
+  local_array_overrun: {
+    error: illegalAddress,
+    finding: /^out of bounds: .*uses element 4 of an array of type 'float *\[4\]', at faults\.cpp:\d+$/,
+  },
   async_copy_read_too_early: {
     error: success,
     finding: /^uninitialised: .*of the 512 bytes of shared memory/,

@@ -1,6 +1,7 @@
-// The functions that -fsanitize=thread makes the compiler call before every load and store, and the one that
-// -fsanitize=alignment calls where a pointer is less aligned than its type. They are these libraries' interface, not
-// their code: here they check the accesses of device threads, and return at once for host threads.
+// The functions that -fsanitize=thread makes the compiler call before every load and store, and those that
+// -fsanitize=alignment calls where a pointer is less aligned than its type, and -fsanitize=bounds where an index is
+// outside its array. They are these libraries' interface, not their code: here they check the accesses of device
+// threads, and return at once for host threads.
 //
 // The compiler leaves out memcpy, memset and memmove, which programs over the emulation are therefore linked to wrap.
 #include <cstdint>
@@ -76,21 +77,46 @@ EMULATED_HOOK void __tsan_vptr_read(void** p) { check<sizeof(void*), false>(p); 
 
 namespace {
 
-// What the compiler passes to the alignment handler.
-struct TypeMismatch {
+// What the compiler passes to the handlers.
+struct Place {
   const char* file;
   uint32_t line;
   uint32_t column;
-  const void* type;
+};
+struct Type {
+  uint16_t kind;  // 0 for integers
+  uint16_t info;  // of integers: 1 if they are signed, and twice the logarithm of their bits
+  char name[1];
+};
+struct TypeMismatch {
+  Place place;
+  const Type* type;
   unsigned char log_alignment;
   unsigned char kind;  // 0 is a load; the only other that accesses memory is 1, a store
 };
+struct OutOfBounds {
+  Place place;
+  const Type* array;
+  const Type* index;
+};
+
+// Passed in the low bits of a word.
+long long index_of(const Type& type, uintptr_t value) {
+  const int unused = 64 - (1 << type.info / 2);
+  const uint64_t high = uint64_t{value} << unused;
+  return type.info % 2 == 1 ? static_cast<int64_t>(high) >> unused : static_cast<int64_t>(high >> unused);
+}
 
 }  // namespace
 
 EMULATED_HOOK void __ubsan_handle_type_mismatch_v1(TypeMismatch* what, uintptr_t address) {
   if (!on_device(reinterpret_cast<uintptr_t>(__builtin_frame_address(0)))) return;
   report_misaligned(address, size_t(1) << what->log_alignment, what->kind == 1);
+}
+
+EMULATED_HOOK void __ubsan_handle_out_of_bounds(OutOfBounds* what, uintptr_t index) {
+  if (!on_device(reinterpret_cast<uintptr_t>(__builtin_frame_address(0)))) return;
+  report_index(what->array->name, index_of(*what->index, index), what->place.file, what->place.line);
 }
 
 extern "C" {
