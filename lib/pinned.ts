@@ -8,9 +8,9 @@ import { gpus, onCuda } from './gpus.ts';
 const pinned = new WeakSet<object>();
 
 /**
- * Methods of a pinned buffer. Node.js marks the buffer as one that no thread can post to another, as its memory is freed
- * when the thread that allocated it ends; the buffer that these methods make of it would have the same memory without the
- * mark. Also where buffers do not have them yet, so that the error is the same.
+ * Methods of a pinned buffer. Node.js marks the buffer as one that no thread can post to another, as its memory is
+ * freed when the thread that allocated it ends; the buffer that these methods make of it would have the same memory
+ * without the mark. Also where buffers do not have them yet, so that the error is the same.
  */
 const refused: PropertyDescriptor = {
   value: () => {

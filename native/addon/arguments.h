@@ -37,8 +37,8 @@ struct View {
   size_t element_size() const { return type == napi_float64_array ? sizeof(double) : sizeof(float); }
 };
 
-// False for anything that is not a typed array. Node leaves the type as it was where Node-API has no name for it, as some
-// versions do with a Float16Array: it is then one that no call takes.
+// False for anything that is not a typed array. Node leaves the type as it was where Node-API has no name for it, as
+// some versions do with a Float16Array: it is then one that no call takes.
 inline bool read_view(napi_env env, napi_value value, View* view) {
   view->type = napi_uint8_array;
   return napi_get_typedarray_info(env, value, &view->type, &view->length, &view->data, nullptr, nullptr) == napi_ok;

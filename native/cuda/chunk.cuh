@@ -161,7 +161,9 @@ template <class T, int V, int E, class Lanes = WholeWarp>
 struct Columns {
   static_assert(E % kGroup == 0 && kGroup % V == 0);
 
-  T head[E];  // the logits; after `sum` the heads of the exponentials where terms are kept
+  // The logits; after `sum` the heads of the exponentials where terms are kept. Registers past `registers_of(n)` keep
+  // their logits and have no tail; `write` does not read them.
+  T head[E];
   T tail[kKeepsTerms<T> ? E : 1];
 
   __device__ __forceinline__ static int column_of(int u, int t, Lanes lanes) {

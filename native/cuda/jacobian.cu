@@ -1,6 +1,6 @@
-// The Jacobian of softmax, J_ij = p_i (delta_ij - p_j), written as one flat stream: whatever k is and wherever the array
-// starts, neighbouring threads write neighbouring vectors of 16 bytes from a line of 128 bytes on to the end of the
-// block's span, so that all lines but the span's outermost are written whole.
+// The Jacobian of softmax, J_ij = p_i (delta_ij - p_j), written as one flat stream: whatever k is and wherever the
+// array starts, neighbouring threads write neighbouring vectors of 16 bytes from a line of 128 bytes on to the end of
+// the block's span, so that all lines but the span's outermost are written whole.
 //
 // Short rows are computed in the same launch, from probabilities in shared memory; for longer ones probabilities and
 // diagonal entries are made first (a small part of k times as many entries), and any range of entries is written from
@@ -45,10 +45,10 @@ struct JacobianLine {
   uint32_t i;
   bool regular;
 
-  __device__ __forceinline__ JacobianLine(const T* probabilities, const T* diagonals, uint32_t row, uint32_t of)
-      : scaled_up(jacobian_scale_up(probabilities[row + of])),
-        diagonal(diagonals[row + of]),
-        i(of),
+  __device__ __forceinline__ JacobianLine(const T* probabilities, const T* diagonals, uint32_t row, uint32_t index)
+      : scaled_up(jacobian_scale_up(probabilities[row + index])),
+        diagonal(diagonals[row + index]),
+        i(index),
         regular(scaled_up == scaled_up) {}
 
   __device__ __forceinline__ T entry(T p_j, uint32_t j) const {
@@ -57,8 +57,8 @@ struct JacobianLine {
   }
 };
 
-// The entries of rows whose probabilities and diagonals lie `stride` apart, in the order of the array from (0, i, j) on.
-// A block has few enough of them for offsets of 32 bits. In long rows hardly a warp meets the end of a line.
+// The entries of rows whose probabilities and diagonals lie `stride` apart, in the order of the array from (0, i, j)
+// on. A block has few enough of them for offsets of 32 bits. In long rows hardly a warp meets the end of a line.
 template <class T, bool long_rows>
 struct JacobianRows {
   static constexpr int V = kVector<T>;
@@ -104,9 +104,9 @@ struct JacobianRows {
       const uint32_t j = place.j + static_cast<uint32_t>(u);
       const bool here = j < k;
       const T p_j = probabilities[(here ? place.row : next_row - k) + j];
-      JacobianLine<T> of = line;  // a copy, as a choice between the two would take their addresses
-      if (!here) of = next;
-      entries.element[u] = of.entry(p_j, here ? j : j - k);
+      JacobianLine<T> mine = line;  // a copy, as a choice between the two would take their addresses
+      if (!here) mine = next;
+      entries.element[u] = mine.entry(p_j, here ? j : j - k);
     }
     return entries;
   }
@@ -136,7 +136,7 @@ struct JacobianRows {
 
 // Elements by which an array starts after a line of 128 bytes.
 template <class T>
-__device__ __forceinline__ int elements_past_line(const T* out) {
+__host__ __device__ __forceinline__ int elements_past_line(const T* out) {
   return static_cast<int>(reinterpret_cast<uintptr_t>(out) % 128 / sizeof(T));
 }
 
@@ -211,7 +211,7 @@ __global__ void __launch_bounds__(256, 1)
   out += tile.first * k;
   const int before = elements_past_line(out);
   const JacobianRows<T, false> rows{memory, diagonals, static_cast<uint32_t>(tiling.stride), by_k, 0, 0};
-  const bool in_vectors = (k % kVector<T> | tiling.stride % kVector<T> | before % kVector<T>) == 0;
+  const bool in_vectors = (k | tiling.stride | before) % kVector<T> == 0;
   write_entries(out - before, before, before + tile.rows() * k * k, rows, in_vectors);
 }
 
@@ -289,9 +289,9 @@ __global__ void __launch_bounds__(256, 1)
   const uint64_t row_start = by_long_k.divide(line, &i) * by_long_k.divisor;
   const JacobianRows<T, true> rows{probabilities + row_start, diagonals + row_start,   by_k.divisor, by_k,
                                    static_cast<uint32_t>(i),  static_cast<uint32_t>(j)};
-  // The probabilities of a row start at a vector then, as the workspace does.
   constexpr int V = kVector<T>;
-  const bool in_vectors = by_k.divisor % V == 0 && (first - past_line) % V == 0;
+  const bool rows_at_vectors = reinterpret_cast<uintptr_t>(probabilities) % 16 == 0 && by_k.divisor % V == 0;
+  const bool in_vectors = rows_at_vectors && (first - past_line) % V == 0;
   write_entries(out + begin, before, end, rows, in_vectors);
 }
 
@@ -324,8 +324,7 @@ cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t row
 template <class T>
 cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, int64_t k, int64_t first, int64_t last,
                              cudaStream_t stream) {
-  const auto past_line = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out) % 128 / sizeof(T));
-  const int64_t blocks = policy::ceil_div(past_line + last - first, kJacobianThreads * kEntriesPerThread);
+  const int64_t blocks = policy::ceil_div(elements_past_line(out) + last - first, kJacobianThreads * kEntriesPerThread);
   return launch(jacobian_stream<T>, blocks, kJacobianThreads, 0, 1, stream, probabilities, diagonal, out,
                 LongDivisor(k), Divisor(k), first, last - first);
 }

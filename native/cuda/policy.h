@@ -115,13 +115,13 @@ constexpr int64_t kTileColumns = 256;
 // multiprocessor, of which one loads while the other computes. Longer rows take a cluster, or shared memory.
 constexpr int64_t kBlockChunks = 8;
 
-// Sums of a row that a block holds in shared memory at a time, of 16 or 32 bytes: 8 KB at most, a small part of what the
-// chunks take, and a slot of one chunk for rows of up to 262,144 columns.
+// Sums of a row that a block holds in shared memory at a time, of 16 or 32 bytes: 8 KB at most, a small part of what
+// the chunks take, and a slot of one chunk for rows of up to 262,144 columns.
 constexpr int64_t kSlots = 256;
 constexpr int64_t kMostSlots = 1024;  // what the tree over them can take (tree_of_array)
 
-// Slices of a split row, whose sums every block of the last launch reads: no more than are read in one round by 8 warps,
-// or in two by 4, and as many as 2 blocks for each of 128 multiprocessors.
+// Slices of a split row, whose sums every block of the last launch reads: 4 or 8 KB, a small part of its 8 chunks, and
+// enough for two blocks on each of 128 multiprocessors.
 constexpr int64_t kSlices = 256;
 
 constexpr int64_t kSlotScalars = 4;  // a sum and a maximum
@@ -178,7 +178,8 @@ constexpr double bytes_in_flight_wanted(const DeviceProperties& device) {
   return 1024.0 * (generation == 10 ? 64 : generation == 9 ? 32 : generation >= 8 ? 16 : 8);
 }
 
-// The rate of the memory for each multiprocessor, as far as copies reach it, in bytes a second.
+// The rate of the memory for each multiprocessor in bytes a second: 0.9 of what the B200 (8.0 TB/s), H200 (4.8), H100
+// (3.35) and A100 (1.55) are sold with, as copies reach that; 8 GB/s lie between a T4's and an RTX 5090's.
 constexpr double memory_rate(const DeviceProperties& device) {
   const int generation = device.compute_capability / 10;
   if (generation == 10) return 49e9;
@@ -214,8 +215,8 @@ constexpr int64_t tile_stride(int64_t k, int lanes_per_row, bool columns) {
   return (multiple % 2 == 0 ? multiple + 1 : multiple) * step;
 }
 
-// The width of tiles of the inner axis, of `most_columns` at most, as even as whole sectors allow where rows of the inner
-// axis consist of such.
+// The width of tiles of the inner axis, of `most_columns` at most, as even as whole sectors allow where rows of the
+// inner axis consist of such.
 constexpr int64_t even_width(int64_t inner, int64_t most_columns, int64_t element_size) {
   const int64_t sector = 32 / element_size;
   const int64_t even = ceil_div(inner, ceil_div(inner, most_columns));
@@ -404,9 +405,9 @@ inline Plan columns(Layout layout, int64_t element_size, const DeviceProperties&
 
 namespace policy {
 
-// Instructions of a thread for each element of float32 (in the PTX of 9.0). Exponential, sum and product take 56, or 45
-// and 46 where the exponential is computed twice; 48 where a lane has a row's vectors, so that less is left over. To copy
-// an element to and from a tile takes 44, or 65 along another axis.
+// Instructions of a thread for each element of float32 (in the PTX of 9.0). Exponential, sum and product take 56, or
+// 45 and 46 where the exponential is computed twice; 48 where a lane has a row's vectors, so that less is left over. To
+// copy an element to and from a tile takes 44, or 65 along another axis.
 inline double instructions_per_element(const Plan& plan, Layout layout) {
   const auto k = static_cast<double>(layout.k);
   switch (plan.regime) {
@@ -428,7 +429,7 @@ inline double instructions_per_element(const Plan& plan, Layout layout) {
     case Regime::columns:
       return 91 + 65;
     case Regime::split_columns:
-      return 91 + 31 + 65;  // copied to shared memory twice
+      return 91 + 33 + 65;  // copied to shared memory twice
   }
   return 0;
 }
@@ -560,9 +561,9 @@ constexpr int64_t kTileJacobianColumns = 128;
 constexpr int kJacobianThreads = 256;
 constexpr int kEntriesPerThread = 16;  // 16 KB a block: more would leave small results to few multiprocessors
 
-// The plan of the Jacobian in one launch: tiles whose entries are about this many bytes, a few stores of 16 bytes for each
-// thread, and whose rows and diagonals leave room for other blocks; of fewer rows where there would not be two tiles for
-// every multiprocessor. Where they can be of as many rows, their entries end with a line of 128 bytes.
+// The plan of the Jacobian in one launch: tiles whose entries are about this many bytes, a few stores of 16 bytes for
+// each thread, and whose rows and diagonals leave room for other blocks; of fewer rows where there would not be two
+// tiles for every multiprocessor. Where they can be of as many rows, their entries end with a line of 128 bytes.
 constexpr int64_t kJacobianTileBytes = 64 * 1024;
 constexpr int64_t kJacobianSharedBytes = 40 * 1024;
 
@@ -575,7 +576,7 @@ inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const D
   int64_t wanted = most(1, least(least(room, kJacobianTileBytes / entry_bytes), share));
   int64_t of_whole_lines = 1;
   while (of_whole_lines * entry_bytes % 128 != 0) of_whole_lines *= 2;
-  // A tile of many lines may end within one: two of some 250 are then written in part.
+  // A tile of more than 256 lines may end within one; so may the smaller ones of small results.
   if (wanted >= of_whole_lines) wanted = wanted / of_whole_lines * of_whole_lines;
   plan.tile_outer = plan.rows_per_block = wanted;
   plan.shared_bytes = 2 * plan.tile_outer * plan.stride * element_size;
@@ -594,11 +595,11 @@ struct RowMaxPlan {
 };
 
 constexpr int kRowMaxThreads = 256;
-// What a thread has on its way: 8 elements are 64 KB for the 2048 threads of a multiprocessor, and 4 vectors of 16 bytes,
-// which long rows have where their alignment allows it, twice as much, with as many registers.
+// What a thread has on its way: 8 elements, of which the 1024 or more threads that fit a multiprocessor have 32 KB, or,
+// of a long row whose alignment allows it, 4 vectors of 16 bytes.
 constexpr int kRowMaxLoads = 8;
 constexpr int kRowMaxVectors = 4;
-// A slice that is worth a block has a few rounds of such loads, 4 bytes each at least.
+// A slice that is worth a block: one round of its threads' loads in vectors of float32, four of single elements.
 constexpr int64_t kRowMaxSlice = 4096;
 constexpr int64_t kMostRowMaxSlices = 1024;  // which a warp merges in 32 rounds
 
@@ -640,6 +641,14 @@ inline RowMaxPlan row_max_plan(Layout layout, const DeviceProperties& device) {
   return plan;
 }
 
+// The most registers that a thread needs, as registers_per_thread.
+constexpr int64_t row_max_registers(const RowMaxPlan& plan, int64_t element_size, int compute_capability) {
+  const bool wide = element_size == 8, older = compute_capability < 100 && compute_capability != 75;
+  if (plan.columns > 0) return wide ? (older ? 68 : 74) : older ? 44 : 62;
+  if (plan.lanes_per_row > 0) return wide ? 64 : older ? 40 : 60;
+  return compute_capability == 75 ? 50 : wide ? 48 : 40;
+}
+
 // Bytes that a multiprocessor can have on their way, as in Prediction, where the launch is large enough.
 inline double row_max_bytes_in_flight(const RowMaxPlan& plan, Layout layout, int64_t element_size,
                                       const DeviceProperties& device) {
@@ -654,9 +663,12 @@ inline double row_max_bytes_in_flight(const RowMaxPlan& plan, Layout layout, int
   } else if (plan.lanes_per_row > 0) {
     elements = least(elements, ceil_div(layout.k, plan.lanes_per_row));
   } else {
-    elements = kRowMaxVectors * (16 / element_size);
+    elements = least(kRowMaxVectors * (16 / element_size), ceil_div(plan.slice_columns, kRowMaxThreads));
   }
-  const int64_t resident = most_warps(device.compute_capability) * 32 / kRowMaxThreads;
+  const int64_t registers =
+      ceil_div(row_max_registers(plan, element_size, device.compute_capability), 8) * 8 * kRowMaxThreads;
+  const int64_t resident = least(most_warps(device.compute_capability) * 32 / kRowMaxThreads,
+                                 policy::kRegistersPerMultiprocessor / registers);
   return static_cast<double>(resident * threads * elements * element_size);
 }
 

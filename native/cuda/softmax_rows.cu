@@ -54,7 +54,8 @@ __device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift)
 #pragma unroll 1
   for (int first = 0; first < mine.n; first += kLanes) {
     columns.load(mine.x + first, mine.n - first, t);
-    sum.add(columns.head, columns.registers_of(mine.n - first, WholeWarp()), [](int, Pair<float>) {});
+    sum.add(columns.head, Columns<float, V, kGroup>::registers_of(mine.n - first, WholeWarp()),
+            [](int, Pair<float>) {});
   }
   const PartialSum<float> total = mine.total_with(sum.total(WholeWarp()));
   write_probabilities<float, V>(mine.x, mine.y, mine.n, scale_of(total, shift));

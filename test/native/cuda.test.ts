@@ -177,11 +177,15 @@ describe('the launch policy, for rows of every length', () => {
         if (first <= (alone ? 300_000 : (clusters ?? 1024))) expect(held, `k = ${first}`).toBe(true);
         expect(passes).toBeLessThanOrEqual(held ? 2 : 3);
         // Nine columns go to two tiles, which take fewer at a time than the room is meant for.
-        const share = outrunsKernels(device) ? 0.4 : inner === 9 ? 0.8 : 1;
+        const fast = outrunsKernels(device);
+        const inRegisters = /^(warp|block|cluster)/.test(regime);
+        const wideTiles = device === 'sm_100' && elementSize === 8 && inner === 9 && regime === 'tile';
+        const share = fast && inRegisters ? 0.4 : wideTiles ? 0.55 : inner === 9 ? 0.8 : 1;
         expect(bytesInFlight, `k = ${first}`).toBeGreaterThanOrEqual(share * wanted(device));
-        // Where a row stops fitting, the third pass is the price. Elsewhere a column more costs at most what the lanes of
-        // a short row that have none compute along, and what it is to compute exponentials twice.
-        const most = outrunsKernels(device) ? 1.9 : held ? 1.3 : 1.55;
+        // Where a row stops fitting, the third pass is the price. Elsewhere a column more costs at most what the lanes
+        // of a short row that have none compute along, and what it is to compute exponentials twice.
+        const twice = fast && regime === 'shared x16' ? 1.9 : undefined;
+        const most = twice ?? ((fast && inRegisters) || wideTiles ? 1.5 : held ? 1.3 : 1.55);
         expect(step, `k = ${first}`).toBeLessThanOrEqual(most);
       }
     },
@@ -198,10 +202,13 @@ describe('the launch policy, for rows of every length', () => {
   it.each(select('rowMax', 'many'))(
     'keeps enough loads on their way for row max: $device, $elementSize bytes, $inner adjacent rows',
     ({ device, ranges }) => {
-      // Rows of 1 to 3 elements are no more than as many loads a thread, and those of 5 no more than three: 24 KB.
+      // Rows of 1 to 3 elements are no more than as many loads a thread, and those of 5 three: of the 1024 threads that
+      // registers leave on 10.0 and 12.0 that is 12 KB, elsewhere 18. Where more is wanted, short rows do not reach the
+      // memory's rate, by this model.
       const longer = ranges.filter(({ first }) => first >= 4);
       const least = Math.min(...longer.map(({ bytesInFlight }) => bytesInFlight));
-      expect(least).toBeGreaterThanOrEqual(Math.min(wanted(device), 24 * 1024));
+      const possible = 1024 * (/^sm_(100|120)/.test(device) ? 12 : 18);
+      expect(least).toBeGreaterThanOrEqual(Math.min(wanted(device), possible));
     },
   );
 
@@ -240,6 +247,20 @@ describe('the launch policy, for rows of every length', () => {
           .filter(({ kernel, architecture }) => name.test(kernel) && architecture === device.split(' ')[0])
           .map(({ registers }) => registers ?? 0),
       );
+    for (const { device, elementSize, ranges } of select('rowMax', 'many')) {
+      const type = elementSize === 4 ? 'float' : 'double';
+      for (const { regime, registers, first } of ranges) {
+        const kernel = regime.startsWith('columns')
+          ? 'column'
+          : regime.startsWith('blocks')
+            ? 'long_row'
+            : 'short_row';
+        if (first < 4) continue; // several of them
+        const most = needed(new RegExp(`^${kernel}_max<${type}`), device);
+        expect(most, kernel).toBeGreaterThan(0);
+        expect(registers, `${kernel}_max on ${device}`).toBeGreaterThanOrEqual(most);
+      }
+    }
     for (const { device, elementSize, ranges } of select('softmax', 'many')) {
       const type = elementSize === 4 ? 'float' : 'double';
       for (const { regime, registers, first, last } of ranges) {

@@ -1,6 +1,6 @@
-// Prints how the launch policy (native/cuda/policy.h) treats rows of every length on each GPU, as JSON: ranges of lengths
-// with one regime, and over each range what its plans are predicted to do at worst. Softmax over the last axis and over
-// others, for many rows ("bytes" together) and few; row max; the Jacobian.
+// Prints how the launch policy (native/cuda/policy.h) treats rows of every length on each GPU, as JSON: ranges of
+// lengths with one regime, and over each range what its plans are predicted to do at worst. Softmax over the last axis
+// and over others, for many rows ("bytes" together) and few; row max; the Jacobian.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -93,8 +93,13 @@ Expected row_max_expected(Layout layout, int64_t element_size, const DevicePrope
                              : plan.lanes_per_row > 0 ? "lanes"
                                                       : "blocks";
   const double in_flight = row_max_bytes_in_flight(plan, layout, element_size, device);
-  return {plan.slices > 1 ? regime + " in slices" : regime, 1, in_flight, 0,
-          per_multiprocessor(plan.blocks, device),          0, 0};
+  return {plan.slices > 1 ? regime + " in slices" : regime,
+          1,
+          in_flight,
+          0,
+          per_multiprocessor(plan.blocks, device),
+          static_cast<double>(row_max_registers(plan, element_size, device.compute_capability)),
+          0};
 }
 
 Expected jacobian_expected(int64_t rows, int64_t k, int64_t element_size, const DeviceProperties& device) {
@@ -105,7 +110,7 @@ Expected jacobian_expected(int64_t rows, int64_t k, int64_t element_size, const 
   const Plan plan = jacobian_plan(rows, k, element_size, device);
   // Tiles end where a line does, or are of hundreds of lines, of which two are written in part.
   const int64_t bytes = plan.tile_outer * k * k * element_size;
-  const bool whole = bytes % 128 == 0 || bytes >= 200 * 128 || plan.blocks == 1;
+  const bool whole = bytes % 128 == 0 || bytes >= 256 * 128 || plan.blocks == 1;
   return {whole ? "tile" : "tile of part lines", 1, 0, 0, per_multiprocessor(plan.blocks, device), 0,
           static_cast<double>(plan.shared_bytes)};
 }
@@ -140,8 +145,8 @@ int main() {
                                      static_cast<int64_t>(preset.l2_bytes),
                                      architecture == name ? preset.memory_bus_bits : 6144};
     for (const int64_t size : {4, 8}) {
-      // Along the last axis, and other ones, narrow and wide, of whole sectors and not: as many rows as make kManyBytes,
-      // or no more than four.
+      // Along the last axis, and other ones, narrow and wide, of whole sectors and not: as many rows as make
+      // kManyBytes, or no more than four.
       for (const int64_t inner : {1, 9, 64}) {
         constexpr int64_t longest = 300'000;
         const auto many = [&](int64_t k) {
