@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(256, sizeof(T) == 4 ? 2 : 1) bounded_instance(
 // More threads than a kernel was compiled for are refused.
 void launch_bounds() {
   cudaFuncAttributes attributes;
-  for (const auto& [kernel, most] : {std::pair(bounded, 128), std::pair(bounded_instance<float>, 256)}) {
+  for (const auto& [kernel, most] : {std::pair(&bounded, 128), std::pair(&bounded_instance<float>, 256)}) {
     EXPECT_ERROR(cudaFuncGetAttributes(&attributes, kernel), cudaSuccess);
     EXPECT(attributes.maxThreadsPerBlock == most);
     EXPECT_ERROR(launch({8, static_cast<unsigned>(most)}, kernel), cudaSuccess);
