@@ -68,7 +68,7 @@ export function allocPinned(type: unknown, length: unknown): FloatArray {
   }
   if (typeof length !== 'number') throw invalidType('an integer', 'length', length);
   if (!Number.isSafeInteger(length) || length < 0) {
-    throw outOfRange('an integer of at least 0', 'length', length);
+    throw outOfRange('a safe integer of at least 0', 'length', length);
   }
   const bytes = length * (is32 ? 4 : 8);
   if (bytes > constants.MAX_LENGTH) {

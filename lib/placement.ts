@@ -15,7 +15,7 @@ export type Place = number;
 export const onCpu = -1;
 export const byCost = -2;
 
-const accepted = "'auto', 'cpu', 'cuda' or 'cuda:0'";
+const accepted = "'auto', 'cpu', 'cuda' or 'cuda:N'";
 
 let byDefault: Device | undefined;
 let defaultName = 'SOFTMAX_NATIVE_DEVICE';
@@ -61,7 +61,7 @@ export function readDevice(device: unknown): Place {
 /** Reads an option that names a GPU, by default the first that can be used. */
 export function readGpu(device: unknown): number {
   const place = device === undefined ? requireGpu(undefined, "device 'cuda'") : placeOf(device, 'device');
-  if (place < 0) throw outOfRange("'cuda' or 'cuda:0'", 'device', device);
+  if (place < 0) throw outOfRange("'cuda' or 'cuda:N'", 'device', device);
   return place;
 }
 

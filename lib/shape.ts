@@ -83,7 +83,7 @@ export function productOf(shape: Shape): number {
 function readSize(size: unknown, dimension: number): number {
   if (typeof size !== 'number') throw invalidType('an integer', `shape[${dimension}]`, size);
   if (!Number.isSafeInteger(size) || size < 0) {
-    throw outOfRange('an integer of at least 0', `shape[${dimension}]`, size);
+    throw outOfRange('a safe integer of at least 0', `shape[${dimension}]`, size);
   }
   return size;
 }

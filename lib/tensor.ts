@@ -110,6 +110,10 @@ export class DeviceTensor<D extends Dtype = FloatDtype> {
   }
 
   private constructor(memory: NativeMemory, gpu: number, dtype: D, shape: number[]) {
+    if (memory === undefined) {
+      const makers = 'cudaDevice().tensor, cudaDevice().empty or DeviceTensor.fromPointer';
+      throw invalidType(`memory from ${makers}`, 'new DeviceTensor', memory);
+    }
     this.#memory = memory;
     this.#gpu = gpu;
     this.shape = Object.freeze(shape);

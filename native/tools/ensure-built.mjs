@@ -1,5 +1,9 @@
 // Builds the native library and dist/ where they are missing or older than their sources, and says so; otherwise
 // does nothing. npm test, npm run demo and npm run bench start with it, so that they work in a fresh clone.
+//
+//   node native/tools/ensure-built.mjs [addon]
+//
+// `addon` leaves out the programs of tests and benchmarks, which take most of the time.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -7,28 +11,39 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-const products = [
-  {
-    script: 'build:native',
-    output: 'build/Release/softmax_native.node',
-    stamp: 'build/built',
-    sources: ['CMakeLists.txt', 'native', 'test/native', 'test/emulator', 'bench/gpu'],
-  },
-  {
-    script: 'build:ts',
-    output: 'dist/index.js',
-    stamp: 'dist/.built',
-    sources: ['tsconfig.json', 'lib'],
-  },
-];
+// The stamp is written when a build has succeeded: an interrupted one may have made the output and no more.
+const addon = {
+  script: 'build:native',
+  output: 'build/Release/softmax_native.node',
+  stamp: 'build/addon-built',
+  sources: ['CMakeLists.txt', 'native'],
+  options: ['--', '--target', 'softmax_native'],
+};
+const everything = {
+  ...addon,
+  stamp: 'build/built',
+  sources: [...addon.sources, 'test/native', 'test/emulator', 'bench/gpu'],
+  options: [],
+};
+const library = {
+  script: 'build:ts',
+  output: 'dist/index.js',
+  stamp: 'dist/.built',
+  sources: ['tsconfig.json', 'lib'],
+  options: [],
+};
 
-for (const { script, output, stamp, sources } of products) {
-  // The stamp is written when a whole build has succeeded: an interrupted one may have made the output and no more.
-  const built = existsSync(path.join(root, output)) ? newestChange(stamp) : 0;
+for (const { script, output, stamp, sources, options } of [
+  process.argv[2] === 'addon' ? addon : everything,
+  library,
+]) {
+  const stamps = stamp === addon.stamp ? [stamp, everything.stamp] : [stamp];
+  const built = existsSync(path.join(root, output)) ? Math.max(...stamps.map(newestChange)) : 0;
   if (built >= Math.max(...sources.map(newestChange))) continue;
 
-  console.log(`${output} is ${built === 0 ? 'not built yet' : 'older than its sources'}: npm run ${script}`);
-  const { status, error } = spawnSync('npm', ['run', '--silent', script], {
+  const command = ['npm', 'run', script, ...options].join(' ');
+  console.log(`${output}, or what belongs to it, is not built, or older than its sources: ${command}`);
+  const { status, error } = spawnSync('npm', ['run', '--silent', script, ...options], {
     cwd: root,
     stdio: 'inherit',
     shell: process.platform === 'win32',

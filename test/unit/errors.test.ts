@@ -223,7 +223,7 @@ describe.each(operations)('$name', ({ call, withOut }) => {
       [
         'a size NaN',
         { shape: [NaN] },
-        outOfRange('Expected an integer of at least 0 for shape[0] but received NaN of type number'),
+        outOfRange('Expected a safe integer of at least 0 for shape[0] but received NaN of type number'),
       ],
       ['a size Infinity', { shape: [Infinity, 0] }, outOfRange(/for shape\[0\] but received Infinity/)],
       ['a fraction', { shape: [1.5, 4] }, outOfRange(/for shape\[0\] but received 1.5/)],
