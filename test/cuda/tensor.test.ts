@@ -656,6 +656,16 @@ describe.skipIf(noGpu)('a tensor', () => {
     });
   });
 
+  it('is made by functions, not by its constructor', () => {
+    const construct = DeviceTensor as unknown as new () => unknown;
+    expectRefusal(
+      () => new construct(),
+      wrongType(
+        'Expected memory from cudaDevice().tensor, cudaDevice().empty or DeviceTensor.fromPointer for new DeviceTensor but received undefined',
+      ),
+    );
+  });
+
   it.skipIf(emulator === undefined)('that nobody can reach is freed', async () => {
     const before = emulator!.live().device;
     (() => {
