@@ -77,11 +77,11 @@ export interface CpuCost {
 export const cpuCosts: Readonly<
   Record<'softmaxOfRows' | 'softmaxOfColumns' | 'maxOfRows' | 'maxOfColumns' | 'jacobian', CpuCost>
 > = {
-  softmaxOfRows: { row: 30_000, byte: 150 },
-  softmaxOfColumns: { row: 5000, byte: 300 }, // and of short rows, which are turned into columns
+  softmaxOfRows: { row: 70_000, byte: 150 },
+  softmaxOfColumns: { row: 3000, byte: 280 }, // and of short rows, which are turned into columns
   maxOfRows: { row: 8000, byte: 30 },
   maxOfColumns: { row: 1000, byte: 250 },
-  jacobian: { row: 60_000, byte: 45 }, // bytes of the result
+  jacobian: { row: 30_000, byte: 60 }, // bytes of the result
 };
 
 /** How many times as long the others take; from the kernel tables in native/cpu, compared by the same test. */
@@ -92,8 +92,8 @@ export const slowerThanAvx512: Readonly<Record<string, number>> = {
   scalar: 50,
 };
 
-/** Rows up to this length are worked on side by side (kShortRow in native/cpu/kernels.h). */
-export const shortRow = 32;
+/** Rows up to this many bytes are worked on side by side (kShortRow in native/cpu/kernels.h). */
+export const shortRowBytes = 512;
 
 /** Seconds of work that are worth one more thread (work_per_thread in native/cpu/schedule.cpp). */
 export const workPerThread = 70e-6;
@@ -130,10 +130,10 @@ function secondsOnCpu(work: Work): number {
   return Math.max(seconds / woken, (input + output) / memoryBandwidth);
 }
 
-function cpuCostOf({ operation, k, contiguous }: Work): CpuCost {
+function cpuCostOf({ operation, k, contiguous, elementBytes }: Work): CpuCost {
   if (operation === 'softmaxJacobian') return cpuCosts.jacobian;
   if (operation === 'rowMax') return contiguous ? cpuCosts.maxOfRows : cpuCosts.maxOfColumns;
-  return contiguous && k > shortRow ? cpuCosts.softmaxOfRows : cpuCosts.softmaxOfColumns;
+  return contiguous && k * elementBytes > shortRowBytes ? cpuCosts.softmaxOfRows : cpuCosts.softmaxOfColumns;
 }
 
 function secondsOnGpu(work: Work, { upload, download, staging, launch }: AutoCosts): number {

@@ -28,6 +28,8 @@ export interface NativeLibrary {
   softmaxJacobian(x: FloatArray, out: FloatArray, rows: number, k: number, threads: number): void;
   /** For tests: the work in nanoseconds, 70,000 at first, that is worth one more thread. */
   setWorkPerThread(nanoseconds: number): void;
+  /** For tests: the size of results in bytes, 8 MiB at first, that are written past the caches. */
+  setPastCachesFrom(bytes: number): void;
   cpuInfo(): { isa: string; available: string[]; threads: boolean; passiveWait: boolean };
   cuda: NativeCuda;
 }

@@ -38,6 +38,10 @@ void set_work_per_thread(const Napi::CallbackInfo& info) {
   cpu::set_work_per_thread(info[0].IsNumber() ? info[0].As<Napi::Number>().Int64Value() : 0);
 }
 
+void set_past_caches_from(const Napi::CallbackInfo& info) {
+  cpu::set_past_caches_from(info[0].IsNumber() ? info[0].As<Napi::Number>().Int64Value() : 0);
+}
+
 void throw_unsupported_isa(Napi::Env env) {
   std::string text = "Expected ";
   for (const char* const* name = cpu::available_isas(); *name != nullptr; ++name) {
@@ -69,6 +73,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add_operation(env, exports, "rowMax", row_max);
   add_operation(env, exports, "softmaxJacobian", softmax_jacobian);
   exports.Set("setWorkPerThread", Napi::Function::New(env, set_work_per_thread, "setWorkPerThread"));
+  exports.Set("setPastCachesFrom", Napi::Function::New(env, set_past_caches_from, "setPastCachesFrom"));
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info, "cpuInfo"));
   add_cuda(env, exports);
 #ifdef SOFTMAX_EMULATED_CUDA

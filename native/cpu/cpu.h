@@ -30,6 +30,9 @@ Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int th
 // too are computed on several threads.
 void set_work_per_thread(int64_t nanoseconds);
 
+// The size of results, in bytes, that are written past the caches. For tests too.
+void set_past_caches_from(int64_t bytes);
+
 // The instruction sets this build holds and this processor runs, best last; a null pointer ends the list.
 const char* const* available_isas();
 

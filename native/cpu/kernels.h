@@ -6,23 +6,30 @@
 
 namespace softmax_native::cpu {
 
-// A chunk of a long row, or all of one: the maximum, and the sum of exponentials as (head + tail) * 2^(exponent -
-// scale) after `shift` has been subtracted from every logit (numerics/sum.h).
+// A chunk of a long row, or all of one: its largest and smallest logit, and the sum of exponentials as (head + tail) *
+// 2^(exponent - scale) after `shift` has been subtracted from every logit (numerics/sum.h).
 template <class T>
 struct PartialSum {
   T max;
+  T min;
   T exponent;
   T head;
   T tail;
 };
 
+// `memory` is a kernel's own, as many elements as the function that stands beside the kernel says, and `past_caches`
+// tells it to write its results there, as they are larger than the caches.
 template <class T>
 struct Kernels {
-  // Softmax of `rows` contiguous rows of k logits.
-  void (*softmax_rows)(const T* x, T* y, int64_t rows, int64_t k);
+  // Softmax of `rows` contiguous rows of k logits. Without memory it takes longer.
+  void (*softmax_rows)(const T* x, T* y, int64_t rows, int64_t k, T* memory, bool past_caches);
+  int64_t (*rows_memory)(int64_t k);
 
   // Softmax of `columns` adjacent columns of k logits; logit j of column i lies at j * stride + i.
-  void (*softmax_columns)(const T* x, T* y, int64_t k, int64_t stride, int64_t columns);
+  void (*softmax_columns)(const T* x, T* y, int64_t k, int64_t stride, int64_t columns, T* memory, bool past_caches);
+  // Softmax of the rows [first, last) of an (outer, k, inner) array; row o * inner + i is that of (o, i).
+  void (*softmax_scattered)(const T* x, T* y, int64_t k, int64_t inner, int64_t first, int64_t last, T* memory);
+  int64_t (*columns_memory)(int64_t k);
 
   // A long row in pieces: the partial sums of chunks [first, last), one entry each; their merged sum (which needs all
   // of the row's chunks); what must be subtracted from the row's logits given its maximum; and the probabilities of
@@ -30,15 +37,19 @@ struct Kernels {
   void (*chunk_sums)(const T* x, int64_t k, T shift, int64_t first, int64_t last, PartialSum<T>* sums);
   PartialSum<T> (*merge_chunks)(const PartialSum<T>* sums, int64_t chunks);
   T (*row_shift)(T row_max);
-  void (*probabilities)(const T* x, T* y, T shift, PartialSum<T> sum, int64_t first, int64_t last);
+  void (*probabilities)(const T* x, T* y, T shift, PartialSum<T> sum, int64_t first, int64_t last, bool past_caches);
 
-  // The maximum of a piece of a row and its first index, NaN above all; index -1 for an empty one.
+  // The maximum of a row and its first index, NaN above all; index -1 for an empty one.
   void (*row_max)(const T* x, int64_t k, T* max, int32_t* argmax);
   void (*column_max)(const T* x, int64_t k, int64_t stride, int64_t columns, T* max, int32_t* argmax);
 
-  // The diagonal of a row's Jacobian from its logits and probabilities, and the rows [first, last) of the Jacobian.
+  // The Jacobians of contiguous rows.
+  void (*jacobian_rows)(const T* x, T* jacobian, int64_t rows, int64_t k, T* memory, bool past_caches);
+  int64_t (*jacobian_memory)(int64_t k);
+  // One Jacobian in pieces: its diagonal from the row's logits and probabilities, and its lines [first, last).
   void (*jacobian_diagonal)(const T* x, const T* p, int64_t k, T* diagonal);
-  void (*jacobian_lines)(const T* p, const T* diagonal, int64_t k, int64_t first, int64_t last, T* jacobian);
+  void (*jacobian_lines)(const T* p, const T* diagonal, int64_t k, int64_t first, int64_t last, T* jacobian,
+                         bool past_caches);
 };
 
 struct KernelTable {
@@ -56,8 +67,9 @@ extern const KernelTable kAvx512Kernels;
 extern const KernelTable kNeonKernels;
 #endif
 
-// Rows up to this length are worked on side by side, one in each lane.
-constexpr int kShortRow = 32;
+// Rows up to this length are worked on side by side, one in each lane: their exponentials then fill the level-1 cache.
+template <class T>
+constexpr int kShortRow = 512 / sizeof(T);
 
 constexpr int64_t kColumnsPerChunk = 1024;  // kChunk of numerics/format.h, which the schedule does not include
 

@@ -20,17 +20,22 @@ struct Cost {
   double row;
   double byte;
 };
-constexpr Cost kSoftmaxOfRows = {30'000, 150};
-constexpr Cost kSoftmaxOfColumns = {5'000, 300};  // and of short rows, which are turned into columns
+constexpr Cost kSoftmaxOfRows = {70'000, 150};
+constexpr Cost kSoftmaxOfColumns = {3'000, 280};  // and of short rows, which are turned into columns
 constexpr Cost kMaxOfRows = {8'000, 30};
 constexpr Cost kMaxOfColumns = {1'000, 250};
-constexpr Cost kJacobian = {60'000, 45};
+constexpr Cost kJacobian = {30'000, 60};
 
-// Logits of a Jacobian's rows whose probabilities are held at a time for each thread: they stay in its cache.
-constexpr int64_t kJacobianBlock = 16384;
+// Rows up to this size keep their exponentials, twice as many bytes, where they are in the level-2 cache.
+constexpr int64_t kKeptBytes = 256 * 1024;
 
-// Columns of an inner axis that one thread takes together: a multiple of every vector width and of a cache line.
-constexpr int64_t kColumnBlock = 64;
+// Results from this size on are written past the caches, which they would leave before anybody reads them. The last
+// cache is often larger, but slow: writing to it and past it take the same time at about this size.
+std::atomic<int64_t> past_caches_from{8 * 1024 * 1024};  // bytes
+
+// Columns of an inner axis that one thread takes together: a multiple of every vector width and of a cache line. With
+// fewer columns than that, rows of several outer indices are taken together.
+constexpr int64_t kColumnBlock = 128;
 
 template <class T>
 const Kernels<T>& kernels();
@@ -58,15 +63,29 @@ int worthwhile_threads(Cost cost, int64_t rows, int64_t elements, int threads) {
   return nanoseconds < 2 * for_one_more ? 1 : static_cast<int>(nanoseconds / for_one_more);
 }
 
-// Memory for `count` values of T, freed at the end of the scope; empty when there is none to be had.
+// Aligned memory for `count` values of T, freed at the end of the scope; null when there is none to be had, or none is
+// asked for.
 template <class T>
 struct Scratch {
-  explicit Scratch(int64_t count) : data(static_cast<T*>(std::malloc(static_cast<size_t>(count) * sizeof(T)))) {}
+  explicit Scratch(int64_t count) {
+    constexpr size_t line = 64;
+    const size_t lines = (static_cast<size_t>(count) * sizeof(T) + line - 1) / line;
+    if (count > 0) data = static_cast<T*>(std::aligned_alloc(line, lines * line));
+  }
   ~Scratch() { std::free(data); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
-  T* data;
+  T* data = nullptr;
 };
+
+// Whether a result is to be written past the caches: it is large, and not where its logits are, whose lines are in the
+// caches already.
+template <class T>
+bool is_past_caches(const T* x, const T* result, int64_t elements) {
+  return static_cast<const void*>(x) != result && elements * static_cast<int64_t>(sizeof(T)) >= past_caches_from;
+}
+
+int64_t column_blocks(Layout layout) { return (layout.inner + kColumnBlock - 1) / kColumnBlock; }
 
 // Calls work(row, first, last) for pieces of rows that cover all of `rows` x `length`, spread evenly over the threads.
 template <class Work>
@@ -86,6 +105,7 @@ template <class T>
 Status softmax_long_rows(const T* x, T* y, int64_t rows, int64_t k, int threads) {
   const Kernels<T>& kernel = kernels<T>();
   const int64_t chunks = chunks_of(k);
+  const bool past_caches = is_past_caches(x, y, rows * k);
   Scratch<PartialSum<T>> sums(rows * chunks);
   Scratch<PartialSum<T>> totals(rows);
   Scratch<T> shifts(rows);
@@ -97,9 +117,7 @@ Status softmax_long_rows(const T* x, T* y, int64_t rows, int64_t k, int threads)
   for (int64_t row = 0; row < rows; row++) {
     PartialSum<T>* row_sums = sums.data + row * chunks;
     totals.data[row] = kernel.merge_chunks(row_sums, chunks);
-    const T max = totals.data[row].max;
-    // A row with an infinite maximum is NaN whatever its shift.
-    shifts.data[row] = max - max == 0 ? kernel.row_shift(max) : T(0);
+    shifts.data[row] = kernel.row_shift(totals.data[row].max);
     if (shifts.data[row] == 0) continue;
     parallel_for(chunks, threads, [&](int64_t first, int64_t last) {
       kernel.chunk_sums(x + row * k, k, shifts.data[row], first, last, row_sums);
@@ -108,7 +126,7 @@ Status softmax_long_rows(const T* x, T* y, int64_t rows, int64_t k, int threads)
   }
   for_pieces_of_rows(rows, chunks, threads, [&](int64_t row, int64_t first, int64_t last) {
     kernel.probabilities(x + row * k, y + row * k, shifts.data[row], totals.data[row], first * kColumnsPerChunk,
-                         smaller(last * kColumnsPerChunk, k));
+                         smaller(last * kColumnsPerChunk, k), past_caches);
   });
   return Status::ok;
 }
@@ -116,40 +134,67 @@ Status softmax_long_rows(const T* x, T* y, int64_t rows, int64_t k, int threads)
 template <class T>
 Status softmax_rows(const T* x, T* y, int64_t rows, int64_t k, int threads) {
   if (rows < threads && k > kColumnsPerChunk) return softmax_long_rows(x, y, rows, k, threads);
+  const Kernels<T>& kernel = kernels<T>();
+  const bool past_caches = is_past_caches(x, y, rows * k);
+  const bool kept = k * static_cast<int64_t>(sizeof(T)) <= kKeptBytes;
   parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
-    kernels<T>().softmax_rows(x + begin * k, y + begin * k, end - begin, k);
+    const Scratch<T> memory(kept ? kernel.rows_memory(k) : 0);
+    kernel.softmax_rows(x + begin * k, y + begin * k, end - begin, k, memory.data, past_caches);
   });
   return Status::ok;
 }
 
 // Calls work(outer, first, count) for blocks of at most kColumnBlock columns that cover all of `outer` x `inner`.
 template <class Work>
-void for_column_blocks(Layout layout, int threads, Work work) {
-  const int64_t blocks = (layout.inner + kColumnBlock - 1) / kColumnBlock;
-  parallel_for(layout.outer * blocks, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; item++) {
-      const int64_t first = item % blocks * kColumnBlock;
-      work(item / blocks, first, smaller(kColumnBlock, layout.inner - first));
+void for_column_blocks(Layout layout, int64_t begin, int64_t end, Work work) {
+  const int64_t blocks = column_blocks(layout);
+  for (int64_t item = begin; item < end; item++) {
+    const int64_t first = item % blocks * kColumnBlock;
+    work(item / blocks, first, smaller(kColumnBlock, layout.inner - first));
+  }
+}
+
+// Rows along any axis but the last.
+template <class T>
+Status softmax_inner_axis(const T* x, T* y, Layout layout, int threads) {
+  const Kernels<T>& kernel = kernels<T>();
+  const int64_t k = layout.k, inner = layout.inner;
+  const int64_t rows = layout.outer * inner;
+  const bool past_caches = is_past_caches(x, y, rows * k);
+  const bool scattered = inner < kColumnBlock;
+  const int64_t items = scattered ? (rows + kColumnBlock - 1) / kColumnBlock : layout.outer * column_blocks(layout);
+  std::atomic<bool> out_of_memory{false};
+  parallel_for(items, threads, [&](int64_t begin, int64_t end) {
+    const Scratch<T> memory(kernel.columns_memory(k));
+    if (!memory.data) {
+      out_of_memory = true;
+      return;
     }
+    if (scattered) {
+      kernel.softmax_scattered(x, y, k, inner, begin * kColumnBlock, smaller(end * kColumnBlock, rows), memory.data);
+      return;
+    }
+    for_column_blocks(layout, begin, end, [&](int64_t o, int64_t first, int64_t count) {
+      const int64_t offset = o * k * inner + first;
+      kernel.softmax_columns(x + offset, y + offset, k, inner, count, memory.data, past_caches);
+    });
   });
+  return out_of_memory ? Status::out_of_memory : Status::ok;
 }
 
 }  // namespace
 
 void set_work_per_thread(int64_t nanoseconds) { work_per_thread = nanoseconds; }
 
+void set_past_caches_from(int64_t bytes) { past_caches_from = bytes; }
+
 template <class T>
 Status softmax(const T* x, T* y, Layout layout, int threads) {
   const int64_t k = layout.k, inner = layout.inner, rows = layout.outer * inner;
   if (rows == 0 || k == 0) return Status::ok;
-  const Cost cost = inner == 1 && k > kShortRow ? kSoftmaxOfRows : kSoftmaxOfColumns;
+  const Cost cost = inner == 1 && k > kShortRow<T> ? kSoftmaxOfRows : kSoftmaxOfColumns;
   const int used = worthwhile_threads<T>(cost, rows, rows * k, threads);
-  if (inner == 1) return softmax_rows(x, y, rows, k, used);
-  for_column_blocks(layout, used, [&](int64_t o, int64_t first, int64_t count) {
-    const int64_t offset = o * k * inner + first;
-    kernels<T>().softmax_columns(x + offset, y + offset, k, inner, count);
-  });
-  return Status::ok;
+  return inner == 1 ? softmax_rows(x, y, rows, k, used) : softmax_inner_axis(x, y, layout, used);
 }
 
 template <class T>
@@ -165,9 +210,11 @@ Status row_max(const T* x, T* max, int32_t* argmax, Layout layout, int threads) 
     });
     return Status::ok;
   }
-  for_column_blocks(layout, used, [&](int64_t o, int64_t first, int64_t count) {
-    const int64_t result = o * inner + first;
-    kernel.column_max(x + o * k * inner + first, k, inner, count, max + result, argmax ? argmax + result : nullptr);
+  parallel_for(layout.outer * column_blocks(layout), used, [&](int64_t begin, int64_t end) {
+    for_column_blocks(layout, begin, end, [&](int64_t o, int64_t first, int64_t count) {
+      const int64_t result = o * inner + first;
+      kernel.column_max(x + o * k * inner + first, k, inner, count, max + result, argmax ? argmax + result : nullptr);
+    });
   });
   return Status::ok;
 }
@@ -177,35 +224,32 @@ Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int th
   if (rows == 0 || k == 0) return Status::ok;
   const Kernels<T>& kernel = kernels<T>();
   const int used = worthwhile_threads<T>(kJacobian, rows, rows * k * k, threads);
-  const int64_t block = smaller(rows, (kJacobianBlock * used + k - 1) / k);
-  Scratch<T> probabilities(block * k), diagonals(block * k);
-  if (!probabilities.data || !diagonals.data) return Status::out_of_memory;
-  for (int64_t first = 0; first < rows; first += block) {
-    const int64_t n = smaller(block, rows - first);
-    const T* logits = x + first * k;
-    T* p = probabilities.data;
-    T* diagonal = diagonals.data;
-    T* jacobians = jacobian + first * k * k;
-    if (n < used) {
-      // A few long rows: the lines of all their Jacobians are spread over the threads.
-      const Status status = softmax_rows(logits, p, n, k, used);
-      if (status != Status::ok) return status;
-      for (int64_t row = 0; row < n; row++) {
-        kernel.jacobian_diagonal(logits + row * k, p + row * k, k, diagonal + row * k);
+  const bool past_caches = is_past_caches(x, jacobian, rows * k * k);
+  std::atomic<bool> out_of_memory{false};
+  if (rows >= used) {
+    parallel_for(rows, used, [&](int64_t begin, int64_t end) {
+      const Scratch<T> memory(kernel.jacobian_memory(k));
+      if (!memory.data) {
+        out_of_memory = true;
+        return;
       }
-      for_pieces_of_rows(n, k, used, [&](int64_t row, int64_t line, int64_t last) {
-        kernel.jacobian_lines(p + row * k, diagonal + row * k, k, line, last, jacobians + row * k * k);
-      });
-      continue;
-    }
-    parallel_for(n, used, [&](int64_t begin, int64_t end) {
-      kernel.softmax_rows(logits + begin * k, p + begin * k, end - begin, k);
-      for (int64_t row = begin; row < end; row++) {
-        kernel.jacobian_diagonal(logits + row * k, p + row * k, k, diagonal + row * k);
-        kernel.jacobian_lines(p + row * k, diagonal + row * k, k, 0, k, jacobians + row * k * k);
-      }
+      kernel.jacobian_rows(x + begin * k, jacobian + begin * k * k, end - begin, k, memory.data, past_caches);
     });
+    return out_of_memory ? Status::out_of_memory : Status::ok;
   }
+  // A few long rows: the lines of all their Jacobians are spread over the threads.
+  const Scratch<T> probabilities(rows * k), diagonals(rows * k);
+  if (!probabilities.data || !diagonals.data) return Status::out_of_memory;
+  T* p = probabilities.data;
+  T* diagonal = diagonals.data;
+  const Status status = softmax_rows(x, p, rows, k, used);
+  if (status != Status::ok) return status;
+  for (int64_t row = 0; row < rows; row++) {
+    kernel.jacobian_diagonal(x + row * k, p + row * k, k, diagonal + row * k);
+  }
+  for_pieces_of_rows(rows, k, used, [&](int64_t row, int64_t line, int64_t last) {
+    kernel.jacobian_lines(p + row * k, diagonal + row * k, k, line, last, jacobian + row * k * k, past_caches);
+  });
   return Status::ok;
 }
 

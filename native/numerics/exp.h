@@ -54,8 +54,17 @@ SOFTMAX_FN ExpReference<V> exp_reference(V exponent) {
           (exponent - broadcast<V>(T(F::cutoff))) * broadcast<V>(F::ln2)};
 }
 
-// exp(x) * 2^(scale - N) as a pair; (0, 0) for x below the reference's bound; NaN for NaN.
+// Logits from here on are ordinary under a reference: their exponentials lie far above the reference's bound, and so do
+// their probabilities above the smallest normal number, whatever the row's length. Kernels that know a row's smallest
+// logit leave out the comparisons that only others need.
 template <class V>
+SOFTMAX_FN V ordinary_from(V exponent) {
+  using F = Format<Scalar<V>>;
+  return (exponent - broadcast<V>(Scalar<V>(F::ordinary_range))) * broadcast<V>(F::ln2);
+}
+
+// exp(x) * 2^(scale - N) as a pair; (0, 0) for x below the reference's bound; NaN for NaN.
+template <bool ordinary = false, class V>
 SOFTMAX_FN Pair<V> exp_scaled(V x, ExpReference<V> reference) {
   using F = Format<Scalar<V>>;
   const V z = fma(x, broadcast<V>(F::log2_e), reference.magic);
@@ -72,11 +81,13 @@ SOFTMAX_FN Pair<V> exp_scaled(V x, ExpReference<V> reference) {
   // The head takes 1 + t; what that rounds away goes to the tail with the rest. Multiplying by a power of two is exact,
   // so that t^2 / 2, the largest part of the tail, is rounded once only.
   // Below the bound the bits of z are no exponent; a power of 0 keeps subnormal numbers out of what is dropped below.
-  const V power = zero_where_less(x, reference.bound, low_bits_as_exponent(z));
+  const V bits = low_bits_as_exponent(z);
+  const V power = ordinary ? bits : zero_where_less(x, reference.bound, bits);
   const V power_t = power * t;
   const V head = power + power_t;
   const V head_error = power_t - (head - power);
   const V tail = fma(power_t * broadcast<V>(Scalar<V>(0.5)), t, fma(power, beyond_square, head_error));
+  if (ordinary) return {head, tail};
   return {zero_where_less(x, reference.bound, head), zero_where_less(x, reference.bound, tail)};
 }
 

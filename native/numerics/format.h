@@ -38,6 +38,7 @@ struct Format<float> {
   // the second halves of the smallest kept terms out of the subnormal range, and 2^31 terms out of overflow.
   static constexpr int scale = 90;
   static constexpr int cutoff = 180;
+  static constexpr int ordinary_range = 60;  // 2^-60 over the sum of 2^31 terms is well above 2^-126
   static constexpr float scale_up = 0x1p90f;
   static constexpr float scale_down = 0x1p-90f;
 
@@ -80,6 +81,7 @@ struct Format<double> {
 
   static constexpr int scale = 600;
   static constexpr int cutoff = 1110;
+  static constexpr int ordinary_range = 900;
   static constexpr double scale_up = 0x1p600;
   static constexpr double scale_down = 0x1p-600;
   static constexpr double grid = 0x1.8p612;

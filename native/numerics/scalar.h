@@ -54,6 +54,10 @@ SOFTMAX_FN double fma(double a, double b, double c) {
 SOFTMAX_FN float larger(float a, float b) { return a > b ? a : b; }
 SOFTMAX_FN double larger(double a, double b) { return a > b ? a : b; }
 
+// The smaller of two numbers, with the same caveat.
+SOFTMAX_FN float lesser(float a, float b) { return a < b ? a : b; }
+SOFTMAX_FN double lesser(double a, double b) { return a < b ? a : b; }
+
 // value, or +0 where x < bound. A NaN in x keeps the value.
 SOFTMAX_FN float zero_where_less(float x, float bound, float value) { return x < bound ? 0.0f : value; }
 SOFTMAX_FN double zero_where_less(double x, double bound, double value) { return x < bound ? 0.0 : value; }

@@ -21,33 +21,37 @@ SOFTMAX_FN V jacobian_off_diagonal(V p_i_up, V p_j) {
   return fma(kept, broadcast<V>(-Format<T>::min_normal), broadcast<V>(T(0)));
 }
 
-template <class T>
-SOFTMAX_FN T jacobian_scale_up(T p_i) {
-  return p_i * (T(1) / Format<T>::min_normal);
+template <class V>
+SOFTMAX_FN V jacobian_scale_up(V p_i) {
+  using T = Scalar<V>;
+  return p_i * broadcast<V>(T(1) / Format<T>::min_normal);
 }
 
 // p_i (1 - p_i) for p_i of one half at most.
-template <class T>
-SOFTMAX_FN T jacobian_diagonal(T p_i) {
-  return fma(T(0) - p_i, p_i, p_i);
+template <class V>
+SOFTMAX_FN V jacobian_diagonal(V p_i) {
+  return fma(broadcast<V>(Scalar<V>(0)) - p_i, p_i, p_i);
 }
 
 // The same for a larger p_i, from the row's sum and the sum of the row without column i (both under one shift).
-template <class T>
-SOFTMAX_FN T jacobian_diagonal(T p_i, Sum<T> all, Sum<T> others) {
+template <class V>
+SOFTMAX_FN V jacobian_diagonal(V p_i, Sum<V> all, Sum<V> others) {
+  using T = Scalar<V>;
   using F = Format<T>;
-  if (others.head == T(0)) return T(0);
-  const Pair<T> inverse = reciprocal(all);
-  const T small = fma(others.tail, inverse.head, others.head * inverse.tail);
-  const T ratio = fma(others.head, inverse.head, small) * F::scale_down;  // under both references alike
-  const T one_exponent_apart = p_i * ratio;
+  const Pair<V> inverse = reciprocal(all);
+  const V small = fma(others.tail, inverse.head, others.head * inverse.tail);
+  // Under both references alike.
+  const V ratio = fma(others.head, inverse.head, small) * broadcast<V>(F::scale_down);
+  const V one_exponent_apart = p_i * ratio;
   // The exponents may be further apart than a normal power of two reaches: two steps, of which only the last can
   // leave the normal range.
-  const T exponent = others.exponent - all.exponent;
-  const T first = larger(exponent, T(F::min_exponent / 2));
-  const T last = power_of_two(exponent - first);
-  const T scaled = one_exponent_apart * power_of_two(first);
-  return zero_where_less(scaled, F::min_normal / last, scaled) * last;
+  const V exponent = others.exponent - all.exponent;
+  const V first = larger(exponent, broadcast<V>(T(F::min_exponent / 2)));
+  const V last = power_of_two(exponent - first);
+  const V scaled = one_exponent_apart * power_of_two(first);
+  const V zero = broadcast<V>(T(0));
+  const V diagonal = zero_where_less(scaled, broadcast<V>(F::min_normal) / last, scaled) * last;
+  return choose_where_less(zero, others.head, diagonal, zero);
 }
 
 }  // namespace

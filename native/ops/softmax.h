@@ -19,12 +19,13 @@ SOFTMAX_FN V shift_of(V row_max) {
 }
 
 // The probability of a scaled exponential under the row's own reference; +0 below the smallest normal number.
-template <class V>
+template <bool ordinary = false, class V>
 SOFTMAX_FN V probability(Pair<V> term, Pair<V> inverse_sum) {
   using F = Format<Scalar<V>>;
   const V small = fma(term.tail, inverse_sum.head, term.head * inverse_sum.tail);
   const V scaled = fma(term.head, inverse_sum.head, small);
-  return zero_where_less(scaled, broadcast<V>(F::min_normal * F::scale_up), scaled) * broadcast<V>(F::scale_down);
+  const V kept = ordinary ? scaled : zero_where_less(scaled, broadcast<V>(F::min_normal * F::scale_up), scaled);
+  return kept * broadcast<V>(F::scale_down);
 }
 
 }  // namespace

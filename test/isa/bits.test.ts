@@ -1,7 +1,7 @@
 // A row gives the same bits wherever and however it is computed: among any others, at any position and alignment,
 // in place, along any axis, on any number of threads. (Equal golden hashes, in golden.test.ts, say the same of
 // instruction sets.)
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { native } from '../../lib/binding.ts';
 import { rowMax, softmax, softmaxJacobian } from '../../lib/index.ts';
 import { expectSameBits, transposed, viewAt } from '../support/bits.ts';
@@ -19,6 +19,7 @@ native().setWorkPerThread(0);
 const EVERY_K_TO_300 = Array.from({ length: 300 }, (_, i) => i + 1);
 const LONGER_K = [500, 1000, 1023, 1024, 1025, 1500, 2047, 2048, 2049, 3000, 4097, 10_007];
 const INNER = [1, 2, 3, 5, 8, 15, 16, 17, 33, 100];
+const WIDE_INNER = [127, 128, 144, 161, 300];
 
 const DISTRIBUTIONS = [gaussian(3), gaussian(30), gaussian(3, 65_530), gaussian(10, -1e6), ...SHAPES_OF_ROWS];
 
@@ -96,8 +97,9 @@ describe.each(byName(FORMATS))('softmax in %s has the same bits', (_format, form
   it('as a column, along axis 0 and a middle axis, as a contiguous row', () => {
     const random = randomFrom(14);
     const cases = [
-      ...EVERY_K_TO_300.flatMap((k) =>
-        [0, 3, 7].map((step) => [k, INNER[(k + step) % INNER.length]!] as const),
+      ...EVERY_K_TO_300.flatMap((k) => [0, 7].map((step) => [k, INNER[(k + step) % INNER.length]!] as const)),
+      ...[1, 2, 3, 16, 63, 65, 129, 500, 1024, 1025, 2049].map(
+        (k, i) => [k, WIDE_INNER[i % WIDE_INNER.length]!] as const,
       ),
       ...[1, 2, 3, 16, 33, 129, ...LONGER_K.slice(0, 9)].flatMap((k) =>
         INNER.map((inner) => [k, inner] as const),
@@ -216,6 +218,19 @@ describe.each(byName(FORMATS))('the Jacobian in %s has the same bits', (_format,
     }
   });
 
+  it('at every position of a batch of short rows', () => {
+    const random = randomFrom(23);
+    for (const k of [...EVERY_K_TO_300.slice(0, 20), 31, 32, 33, 63, 64, 65, 128, 129]) {
+      const rows = 37;
+      const x = mixedRows(rows, k, random, format);
+      const expected = format.array(rows * k * k);
+      for (let row = 0; row < rows; row++) {
+        expected.set(softmaxJacobian(x.slice(row * k, (row + 1) * k), { threads: 1 }), row * k * k);
+      }
+      expectSameBits(softmaxJacobian(x, { shape: [rows, k], threads: 1 }), expected, `k = ${k}`);
+    }
+  });
+
   it('for many rows on 1 to 4 threads', () => {
     const random = randomFrom(21);
     for (const [rows, k] of [
@@ -249,6 +264,70 @@ describe.each(byName(FORMATS))('the Jacobian in %s has the same bits', (_format,
   });
 });
 
+// Large results are written past the caches; the tests above hold for small ones.
+describe.each(byName(FORMATS))(
+  'written past the caches, %s results have the same bits',
+  (_format, format) => {
+    const atDefault = 8 * 2 ** 20;
+    afterEach(() => native().setPastCachesFrom(atDefault));
+
+    /** Calls `compute` both ways, the second time into the middle of an array whose other elements must stay. */
+    function expectSame(
+      length: number,
+      offset: number,
+      compute: (out?: FloatArray) => FloatArray,
+      context: string,
+    ) {
+      native().setPastCachesFrom(2 ** 50);
+      const expected = compute();
+      const array = viewAt(format, offset % 16, length + 40, false).fill(0.1875);
+      const out = array.subarray(20, 20 + length);
+      native().setPastCachesFrom(0);
+      compute(out);
+      expectSameBits(out, expected, context);
+      expect(array.subarray(0, 20).every((value) => value === 0.1875)).toBe(true);
+      expect(array.subarray(20 + length).every((value) => value === 0.1875)).toBe(true);
+    }
+
+    it('of softmax along the last axis', () => {
+      const random = randomFrom(40);
+      for (const k of [...EVERY_K_TO_300.slice(0, 70), 100, 127, 128, 129, 257, ...LONGER_K]) {
+        for (const rows of [1, 3, k <= 130 ? 37 : 2]) {
+          const x = mixedRows(rows, k, random, format);
+          for (const threads of [1, 3]) {
+            const compute = (out?: FloatArray) => softmax(x, { shape: [rows, k], threads, out });
+            expectSame(x.length, random.below(16), compute, `${rows} rows, k = ${k}, ${threads} threads`);
+          }
+        }
+      }
+    });
+
+    it('of softmax along other axes', () => {
+      const random = randomFrom(41);
+      for (const k of [2, 10, 65, 129, 1000, 1025, 2049]) {
+        for (const inner of [7, 100, 128, 144, 161, 256]) {
+          const x = transposed(mixedRows(inner, k, random, format), inner, k, format);
+          const compute = (out?: FloatArray) => softmax(x, { shape: [k, inner], axis: 0, out });
+          expectSame(x.length, random.below(2) * 12 + 12, compute, `inner ${inner}, k = ${k}`);
+        }
+      }
+    });
+
+    it('of Jacobians', () => {
+      const random = randomFrom(42);
+      for (const k of [...EVERY_K_TO_300.slice(0, 40), 63, 64, 65, 128, 129, 257, 1025]) {
+        for (const rows of k < 130 ? [1, 3, 18] : [1]) {
+          const x = mixedRows(rows, k, random, format);
+          for (const threads of [1, 2]) {
+            const compute = (out?: FloatArray) => softmaxJacobian(x, { shape: [rows, k], threads, out });
+            expectSame(rows * k * k, random.below(16), compute, `${rows} rows, k = ${k}, ${threads} threads`);
+          }
+        }
+      }
+    });
+  },
+);
+
 describe.each(byName(FORMATS))('rowMax in %s gives the same', (_format, format) => {
   it('along any axis, at any alignment, on 1 to 4 threads', () => {
     const random = randomFrom(30);
@@ -259,6 +338,7 @@ describe.each(byName(FORMATS))('rowMax in %s gives the same', (_format, format) 
       [100_003, 1],
       [1000, 100],
       [3, 50_000],
+      [2049, 130],
     ] as const;
     for (const [k, inner] of cases) {
       const rows = mixedRows(inner, k, random, format);

@@ -1,0 +1,477 @@
+// Rows side by side, one in each lane. A tile holds the logits of `width` rows, logit j of lane i at j * width + i; where
+// rows lie in memory is the business of a Source (see below).
+#pragma once
+
+#include "../ops/softmax.h"
+#include "common.inl"
+#include "two.h"
+#include "writer.inl"
+
+namespace softmax_native {
+namespace {
+
+// Column groups of one register that are read together: 512 bytes of a line of memory with AVX-512.
+constexpr int kGroups = 8;
+
+// 1 where a row is all NaN (it holds NaN or +inf, or nothing above -inf), else 0.
+template <class V>
+inline V irregular_lanes(V max, V sum) {
+  using T = Scalar<V>;
+  // x - x is 0 for finite numbers only, and no comparison holds for NaN.
+  return choose_where_less((max - max) + (sum - sum), broadcast<V>(T(1)), broadcast<V>(T(0)), broadcast<V>(T(1)));
+}
+
+// Whether a value is not 0 in some lane.
+template <class V>
+inline bool any_nonzero(V v) {
+  using T = Scalar<V>;
+  return Lanes<V>::any_less(broadcast<V>(T(0)), larger(v, broadcast<V>(T(0)) - v));
+}
+
+template <class V>
+inline V nan_where(V irregular, V v) {
+  using T = Scalar<V>;
+  return choose_where_less(irregular, broadcast<V>(T(1)), v, broadcast<V>(canonical_nan<T>()));
+}
+
+template <class V>
+struct RangeOf {
+  V max = broadcast<V>(negative_infinity<Scalar<V>>());
+  V min = broadcast<V>(infinity<Scalar<V>>());
+  SOFTMAX_FN void include(V logits) {
+    max = larger(logits, max);
+    min = lesser(logits, min);
+  }
+};
+
+// A register of every row's own value, as often as a Block (V, or Two of it) has columns.
+template <class Block, class V>
+SOFTMAX_FN Block for_columns(V v) {
+  if constexpr (Lanes<Block>::width == Lanes<V>::width) {
+    return v;
+  } else {
+    return {v, v};
+  }
+}
+
+// The exponentials of the logits in a tile, for one column or for two.
+template <class V, bool ordinary, class T = Scalar<V>>
+struct TermsOf {
+  const T* tile;
+  V shift;
+  ExpReference<V> reference;
+
+  template <class Block>
+  SOFTMAX_FN Pair<Block> at(int j) const {
+    const Block logits = Lanes<Block>::load(tile + j * Lanes<V>::width) - for_columns<Block>(shift);
+    return exp_scaled<ordinary>(
+        logits, ExpReference<Block>{for_columns<Block>(reference.magic), for_columns<Block>(reference.bound)});
+  }
+};
+
+// The sum of the exponentials of n <= most <= kChunk columns.
+template <int most, class V, class Terms>
+inline Sum<V> sum_columns(V exponent, int n, Terms terms) {
+  using T = Scalar<V>;
+  using Block = Two<V>;
+  constexpr int W = Lanes<V>::width;
+  alignas(64) T rest[kLanes * W];
+  Block on_grid_block = broadcast<Block>(T(0));
+  const auto rest_of_block = [&](int j) { return split_on_grid(terms.template at<Block>(j), on_grid_block); };
+  const int lanes = n < kLanes ? n : kLanes;
+  int j = 0;
+  for (; j + 2 <= lanes; j += 2) Lanes<Block>::store(rest + j * W, rest_of_block(j));
+  if (most > kLanes) {
+    for (; j + 2 <= n; j += 2) {
+      T* lane = rest + j % kLanes * W;
+      Lanes<Block>::store(lane, Lanes<Block>::load(lane) + rest_of_block(j));
+    }
+  }
+  V on_grid = on_grid_block.a + on_grid_block.b;
+  if (j < n) {
+    const V last = split_on_grid(terms.template at<V>(j), on_grid);
+    T* lane = rest + j % kLanes * W;
+    Lanes<V>::store(lane, j < kLanes ? last : Lanes<V>::load(lane) + last);
+  }
+  for (int half = kLanes / 2; half >= 1; half /= 2) {
+    for (int lane = 0; lane < half && lane + half < lanes; lane++) {
+      T* to = rest + lane * W;
+      Lanes<V>::store(to, Lanes<V>::load(to) + Lanes<V>::load(to + half * W));
+    }
+  }
+  return chunk_sum(exponent, on_grid, Lanes<V>::load(rest));
+}
+
+// The exponentials of short rows and what they add up to.
+template <class V, class T = Scalar<V>>
+struct SideBySide {
+  static constexpr int W = Lanes<V>::width;
+  alignas(64) T head[cpu::kShortRow<T> * W], tail[cpu::kShortRow<T> * W];
+  Sum<V> sum;
+  Pair<V> inverse;
+  V shift;
+  V irregular;
+  bool any_irregular;
+  bool ordinary;  // all logits of all lanes are
+
+  SideBySide(const T* tile, int k) {
+    RangeOf<V> range;
+    for (int j = 0; j < k; j++) range.include(Lanes<V>::load(tile + j * W));
+    shift = shift_of(range.max);
+    const V exponent = chunk_exponent(range.max - shift);
+    ordinary = !Lanes<V>::any_less(range.min - shift, ordinary_from(exponent));
+    sum = ordinary ? sum_kept<true>(tile, k, exponent) : sum_kept<false>(tile, k, exponent);
+    inverse = reciprocal(sum);
+    irregular = irregular_lanes(range.max, sum.head);
+    any_irregular = any_nonzero(irregular);
+  }
+
+  Pair<V> term(int j) const { return {Lanes<V>::load(head + j * W), Lanes<V>::load(tail + j * W)}; }
+
+  void write_probabilities(T* tile, int k) const {
+    if (any_irregular) {
+      for (int j = 0; j < k; j++) Lanes<V>::store(tile + j * W, nan_where(irregular, probability(term(j), inverse)));
+    } else if (ordinary) {
+      for (int j = 0; j < k; j++) Lanes<V>::store(tile + j * W, probability<true>(term(j), inverse));
+    } else {
+      for (int j = 0; j < k; j++) Lanes<V>::store(tile + j * W, probability(term(j), inverse));
+    }
+  }
+
+ private:
+  template <bool all_ordinary>
+  struct KeptTerms {
+    TermsOf<V, all_ordinary> terms;
+    SideBySide* kept;
+    template <class Block>
+    SOFTMAX_FN Pair<Block> at(int j) const {
+      const Pair<Block> term = terms.template at<Block>(j);
+      Lanes<Block>::store(kept->head + j * W, term.head);
+      Lanes<Block>::store(kept->tail + j * W, term.tail);
+      return term;
+    }
+  };
+
+  template <bool all_ordinary>
+  Sum<V> sum_kept(const T* tile, int k, V exponent) {
+    const TermsOf<V, all_ordinary> terms = {tile, shift, exp_reference(exponent)};
+    return sum_columns<cpu::kShortRow<T>>(exponent, k, KeptTerms<all_ordinary>{terms, this});
+  }
+};
+
+// The sum of long rows, which come in chunks.
+template <class V>
+struct ColumnTotal {
+  ChunkTree<V> tree;
+  RangeOf<V> range;
+  V shift = broadcast<V>(Scalar<V>(0));
+  Sum<V> sum;
+
+  template <class T>
+  void add_chunk(const T* tile, int n, const RangeOf<V>& of_chunk) {
+    range.include(of_chunk.max);
+    range.include(of_chunk.min);
+    const V exponent = chunk_exponent(of_chunk.max - shift);
+    const ExpReference<V> reference = exp_reference(exponent);
+    const bool ordinary = !Lanes<V>::any_less(of_chunk.min - shift, ordinary_from(exponent));
+    tree.push(ordinary ? sum_columns<kChunk>(exponent, n, TermsOf<V, true>{tile, shift, reference})
+                       : sum_columns<kChunk>(exponent, n, TermsOf<V, false>{tile, shift, reference}));
+  }
+
+  // Whether the rows have to be added up again, shifted. To be asked after the last chunk.
+  bool total_needs_shift() {
+    const V zero = broadcast<V>(Scalar<V>(0));
+    // A row with an infinite maximum is NaN whatever its shift.
+    const V needed =
+        choose_where_less(irregular_lanes(range.max, zero), broadcast<V>(Scalar<V>(1)), shift_of(range.max), zero);
+    sum = tree.total();
+    if (!any_nonzero(needed - shift)) return false;
+    shift = needed;
+    return true;
+  }
+};
+
+// What the logits of long rows become, some groups of them.
+template <class V>
+struct ColumnProbabilities {
+  ExpReference<V> reference[kGroups];
+  Pair<V> inverse[kGroups];
+  V shift[kGroups];
+  V irregular[kGroups];
+  bool any_irregular = false;
+  bool ordinary = true;  // all logits of all rows are
+
+  ColumnProbabilities(const ColumnTotal<V>* totals, int groups) {
+    for (int g = 0; g < groups; g++) {
+      const ColumnTotal<V>& total = totals[g];
+      reference[g] = exp_reference(total.sum.exponent);
+      inverse[g] = reciprocal(total.sum);
+      shift[g] = total.shift;
+      irregular[g] = irregular_lanes(total.range.max, total.sum.head);
+      any_irregular |= any_nonzero(irregular[g]);
+      ordinary &= !Lanes<V>::any_less(total.range.min - total.shift, ordinary_from(total.sum.exponent));
+    }
+  }
+
+  template <bool all_ordinary>
+  SOFTMAX_FN V of(int g, V logits) const {
+    return probability<all_ordinary>(exp_scaled<all_ordinary>(logits - shift[g], reference[g]), inverse[g]);
+  }
+  // Of two groups, or of the same twice.
+  template <bool all_ordinary>
+  SOFTMAX_FN Two<V> of(int g, int h, Two<V> logits) const {
+    const ExpReference<Two<V>> references = {{reference[g].magic, reference[h].magic},
+                                             {reference[g].bound, reference[h].bound}};
+    const Pair<Two<V>> inverses = {{inverse[g].head, inverse[h].head}, {inverse[g].tail, inverse[h].tail}};
+    return probability<all_ordinary>(exp_scaled<all_ordinary>(logits - Two<V>{shift[g], shift[h]}, references),
+                                     inverses);
+  }
+};
+
+// Sources: load() brings columns [first, first + n) of a group of rows into a tile, and includes them in the groups'
+// ranges; transform() takes them from memory, or from the tile, and writes what f makes of a register of group g, f(g, v),
+// or of two, f(g, h, v).
+
+// Adjacent columns of an array: logit j of column i lies at j * stride + i. `groups` registers of them, of which the
+// last may be a part of one. Tiles of groups lie n * width apart.
+template <class V, class T = Scalar<V>>
+struct AdjacentColumns {
+  static constexpr int W = Lanes<V>::width;
+  const T* x;
+  T* y;
+  int64_t stride;
+  int columns;
+  bool past_caches;  // only where every register of the result is aligned
+
+  int groups() const { return (columns + W - 1) / W; }
+
+  // Processors do not foresee steps of more than 2 KB: the lines of a column further on are asked for.
+  static constexpr int ahead = 12;
+  SOFTMAX_FN void prefetch(const T* from) const {
+    for (int i = 0; i < columns; i += 64 / static_cast<int>(sizeof(T))) __builtin_prefetch(from + ahead * stride + i);
+  }
+
+  SOFTMAX_FN V load_group(const T* from, int g) const { return load_up_to<V>(from + g * W, columns - g * W, T(0)); }
+
+  void load(int64_t first, int n, T* tile, RangeOf<V>* ranges) const {
+    const T* from = x + first * stride;
+    for (int j = 0; j < n; j++, from += stride) {
+      prefetch(from);
+      for (int g = 0; g < groups(); g++) {
+        const V logits = load_group(from, g);
+        ranges[g].include(logits);
+        Lanes<V>::store(tile + (g * n + j) * W, logits);
+      }
+    }
+  }
+
+  SOFTMAX_FN void store_group(T* to, int g, V v) const {
+    if (past_caches) {
+      Lanes<V>::stream(to + g * W, v);
+    } else {
+      store_up_to<V>(to + g * W, columns - g * W, v);
+    }
+  }
+
+  template <class F>
+  void transform(int64_t first, int n, T* tile, bool in_tile, F f) const {
+    const T* from = x + first * stride;
+    T* to = y + first * stride;
+    for (int j = 0; j < n; j++, from += stride, to += stride) {
+      if (!in_tile) prefetch(from);
+      if (!past_caches) {
+        for (int i = 0; i < columns; i += 64 / static_cast<int>(sizeof(T)))
+          __builtin_prefetch(to + ahead * stride + i, 1);
+      }
+      const auto logits = [&](int g) { return in_tile ? Lanes<V>::load(tile + (g * n + j) * W) : load_group(from, g); };
+      int g = 0;
+      for (; g + 2 <= groups(); g += 2) {
+        const Two<V> two = f(g, g + 1, Two<V>{logits(g), logits(g + 1)});
+        store_group(to, g, two.a);
+        store_group(to, g + 1, two.b);
+      }
+      if (g < groups()) store_group(to, g, f(g, logits(g)));
+    }
+  }
+};
+
+// Rows of an (outer, k, inner) array with few columns: `width` rows from number `row` = o * inner + i on, of one o or
+// more.
+template <class V, class T = Scalar<V>>
+struct ScatteredRows {
+  static constexpr int W = Lanes<V>::width;
+  const T* x;
+  T* y;
+  int64_t k;
+  int inner;
+  int64_t row;
+  int rows;
+
+  int groups() const { return 1; }
+
+  // Calls piece(offset, lane, n) for each run of adjacent rows: n of them from that offset on, the first in that lane.
+  template <class Piece>
+  void for_pieces(int64_t first, Piece piece) const {
+    for (int lane = 0; lane < rows;) {
+      const int64_t o = (row + lane) / inner, i = (row + lane) % inner;
+      const int n = static_cast<int>(smaller(inner - i, rows - lane));
+      piece((o * k + first) * inner + i, lane, n);
+      lane += n;
+    }
+  }
+
+  void fill_tile(int64_t first, int n, T* tile) const {
+    if (rows < W) fill(tile, n * W, T(0));
+    for_pieces(first, [&](int64_t offset, int lane, int count) {
+      for (int j = 0; j < n; j++) {
+        store_up_to<V>(tile + j * W + lane, count, load_up_to<V>(x + offset + j * inner, count, T(0)));
+      }
+    });
+  }
+
+  void load(int64_t first, int n, T* tile, RangeOf<V>* range) const {
+    fill_tile(first, n, tile);
+    for (int j = 0; j < n; j++) range->include(Lanes<V>::load(tile + j * W));
+  }
+
+  template <class F>
+  void transform(int64_t first, int n, T* tile, bool in_tile, F f) const {
+    if (!in_tile) fill_tile(first, n, tile);
+    int j = 0;
+    for (; j + 2 <= n; j += 2) Lanes<Two<V>>::store(tile + j * W, f(0, 0, Lanes<Two<V>>::load(tile + j * W)));
+    if (j < n) Lanes<V>::store(tile + j * W, f(0, Lanes<V>::load(tile + j * W)));
+    for_pieces(first, [&](int64_t offset, int lane, int count) {
+      for (int j = 0; j < n; j++) {
+        store_up_to<V>(y + offset + j * inner, count, load_up_to<V>(tile + j * W + lane, count, T(0)));
+      }
+    });
+  }
+};
+
+// Contiguous rows of k <= kShortRow logits.
+template <class V, class T = Scalar<V>>
+struct ShortRows {
+  static constexpr int W = Lanes<V>::width, quad = Lanes<V>::quad;
+  static constexpr int room = cpu::kShortRow<T> * W + W;
+  const T* x;
+  int k;
+  int64_t rows;  // from x on; a group takes `width` of them
+
+  // Where quad number c begins: the last one overlaps another rather than the next row.
+  int quad_start(int c) const { return c + quad <= k || k < quad ? c : k - quad; }
+
+  void load(T* tile) const {
+    alignas(64) T buffer[room];
+    const T* from = x;
+    if (rows * k < W * k + quad) {
+      // Quads of the last row would be read from beyond the array.
+      fill(buffer, W * k + quad, T(0));
+      for (int64_t i = 0; i < rows * k && i < W * k; i++) buffer[i] = x[i];
+      from = buffer;
+    }
+    for (int c = 0; c < k; c += quad) {
+      V columns[quad];
+      const int first = quad_start(c);
+      Lanes<V>::load_quads(from + first, k, columns);
+      for (int j = 0; j < quad; j++) Lanes<V>::store(tile + (first + j) * W, columns[j]);
+    }
+  }
+
+  // Writes the rows of a tile one after another, and beyond them where they are shorter than a quad.
+  void store_turned(const T* tile, T* to) const {
+    for (int c = 0; c < k; c += quad) {
+      V columns[quad];
+      const int first = quad_start(c);
+      for (int j = 0; j < quad; j++) columns[j] = Lanes<V>::load(tile + (first + j) * W);
+      Lanes<V>::store_quads(to + first, k, columns);
+    }
+  }
+
+  // Writes the group's rows to y, or appends them by the writer.
+  void store(const T* tile, T* y, Writer<V>* writer) const {
+    if (!writer && k >= quad && rows >= W) return store_turned(tile, y);
+    alignas(64) T buffer[room];
+    store_turned(tile, buffer);
+    const int64_t n = smaller(rows, W) * k;
+    if (writer) return writer->write(buffer, n);
+    for (int64_t i = 0; i < n; i += W) store_up_to<V>(y + i, n - i, Lanes<V>::load(buffer + i));
+  }
+};
+
+template <class V, class T>
+inline void softmax_short_rows(const T* x, T* y, int64_t rows, int k, Writer<V>* writer) {
+  constexpr int W = Lanes<V>::width;
+  alignas(64) T tile[(cpu::kShortRow<T> + Lanes<V>::quad) * W];
+  for (int64_t row = 0; row < rows; row += W) {
+    const ShortRows<V> source = {x + row * k, k, rows - row};
+    source.load(tile);
+    SideBySide<V>(tile, k).write_probabilities(tile, k);
+    source.store(tile, y + row * k, writer);
+  }
+}
+
+template <class V, bool ordinary>
+struct WithoutNan {
+  const ColumnProbabilities<V>& probabilities;
+  SOFTMAX_FN V operator()(int g, V logits) const { return probabilities.template of<ordinary>(g, logits); }
+  SOFTMAX_FN Two<V> operator()(int g, int h, Two<V> logits) const {
+    return probabilities.template of<ordinary>(g, h, logits);
+  }
+};
+
+template <class V>
+struct WithNan {
+  const ColumnProbabilities<V>& probabilities;
+  SOFTMAX_FN V operator()(int g, V logits) const {
+    return nan_where(probabilities.irregular[g], probabilities.template of<false>(g, logits));
+  }
+  SOFTMAX_FN Two<V> operator()(int g, int h, Two<V> logits) const {
+    return {(*this)(g, logits.a), (*this)(h, logits.b)};
+  }
+};
+
+// Softmax of the rows of a source. `tile` has room for the groups' rows, or for a chunk of them.
+template <class V, class Source, class T>
+inline void softmax_side_by_side(const Source& source, int64_t k, T* tile) {
+  constexpr int W = Lanes<V>::width;
+  const int groups = source.groups();
+  const auto for_chunks = [&](auto visit) {
+    for (int64_t first = 0; first < k; first += kChunk) {
+      visit(first, static_cast<int>(smaller(kChunk, k - first)));
+    }
+  };
+  const bool in_tile = k <= kChunk;  // from the first pass on
+
+  ColumnTotal<V> total[kGroups];
+  for (bool again = true; again;) {
+    for_chunks([&](int64_t first, int n) {
+      RangeOf<V> ranges[kGroups];
+      source.load(first, n, tile, ranges);
+      for (int g = 0; g < groups; g++) total[g].add_chunk(tile + g * n * W, n, ranges[g]);
+    });
+    again = false;
+    for (int g = 0; g < groups; g++) again |= total[g].total_needs_shift();
+    // Rows that need no shift are added up again beside one that does.
+    for (int g = 0; g < groups; g++) total[g].tree.chunks = 0;
+  }
+
+  const ColumnProbabilities<V> probabilities(total, groups);
+  for_chunks([&](int64_t first, int n) {
+    if (probabilities.any_irregular) {
+      source.transform(first, n, tile, in_tile, WithNan<V>{probabilities});
+    } else if (probabilities.ordinary) {
+      source.transform(first, n, tile, in_tile, WithoutNan<V, true>{probabilities});
+    } else {
+      source.transform(first, n, tile, in_tile, WithoutNan<V, false>{probabilities});
+    }
+  });
+}
+
+// Elements of memory for the tiles of rows of k.
+template <class V>
+constexpr int64_t tile_elements(int64_t k, int groups) {
+  return (k < kChunk ? k : kChunk) * groups * Lanes<V>::width;
+}
+
+}  // namespace
+}  // namespace softmax_native

@@ -1,0 +1,229 @@
+// Jacobians of softmax.
+#pragma once
+
+#include "../ops/jacobian.h"
+#include "columns.inl"
+#include "rows.inl"
+
+namespace softmax_native {
+namespace {
+
+// Jacobians up to this size are made side by side, one in each lane. Larger ones are made line by line.
+constexpr int kShortJacobian = 16;
+
+// Entries that are made before they are handed to the writer.
+constexpr int kEntriesTogether = 1024;
+
+template <class V, class T>
+inline void diagonal_along(const T* x, const T* p, int64_t k, T* diagonal) {
+  constexpr int W = Lanes<V>::width;
+  V largest = broadcast<V>(T(0));
+  for (int64_t i = 0; i < k; i += W) {
+    const V p_i = load_up_to<V>(p + i, k - i, T(0));
+    largest = larger(p_i, largest);
+    store_up_to<V>(diagonal + i, k - i, jacobian_diagonal(p_i));
+  }
+  if (!(Lanes<V>::fold_max(largest) > T(0.5))) return;
+  int64_t peak = 0;
+  while (!(p[peak] > T(0.5))) peak++;
+
+  const RowTotal<T> all = total_of_row<V>(x, k, KeepNothing());
+  // The same sum without the peak: its chunk is copied, with -inf in its place.
+  const int64_t peak_chunk = peak / kChunk;
+  T without_peak[kChunk];
+  const int n = static_cast<int>(smaller(kChunk, k - peak_chunk * kChunk));
+  for (int i = 0; i < n; i++) without_peak[i] = x[peak_chunk * kChunk + i];
+  without_peak[peak % kChunk] = negative_infinity<T>();
+  ChunkTree<T> others;
+  for (int64_t chunk = 0; chunk * kChunk < k; chunk++) {
+    const bool has_peak = chunk == peak_chunk;
+    const T* columns = has_peak ? without_peak : x + chunk * kChunk;
+    const int64_t left = has_peak ? n : k - chunk * kChunk;
+    const Range<V> range = range_of_chunk<V>(columns, left, 0);
+    others.push(sum_of_chunk<V>(columns, left, 0, range, all.shift, KeepNothing()));
+  }
+  diagonal[peak] = jacobian_diagonal(p[peak], all.sum, others.total());
+}
+
+// The lines [first, last) of a Jacobian, written to their places in it or appended by the writer.
+template <class V, class T>
+inline void jacobian_lines_along(const T* p, const T* diagonal, int64_t k, int64_t first, int64_t last, T* jacobian,
+                                 Writer<V>* writer) {
+  constexpr int W = Lanes<V>::width;
+  alignas(64) T made[2 * kEntriesTogether + W];
+  int waiting = 0;  // entries in it
+  for (int64_t i = first; i < last; i++) {
+    const V p_i_up = broadcast<V>(jacobian_scale_up(p[i]));
+    for (int64_t from = 0; from < k; from += kEntriesTogether) {
+      const int n = static_cast<int>(smaller(kEntriesTogether, k - from));
+      T* line = writer ? made + waiting : jacobian + i * k + from;
+      int j = 0;
+      for (; j + W <= n; j += W) {
+        Lanes<V>::store(line + j, jacobian_off_diagonal(p_i_up, Lanes<V>::load(p + from + j)));
+      }
+      if (j < n) {
+        const V rest = jacobian_off_diagonal(p_i_up, Lanes<V>::load_part(p + from + j, n - j, T(0)));
+        Lanes<V>::store_part(line + j, n - j, rest);
+      }
+      if (p[i] != p[i]) fill(line, n, canonical_nan<T>());
+      if (i >= from && i < from + n) line[i - from] = diagonal[i];
+      if (!writer) continue;
+      waiting += n;
+      if (waiting < kEntriesTogether) continue;
+      writer->write(made, waiting);
+      waiting = 0;
+    }
+  }
+  if (writer) writer->write(made, waiting);
+}
+
+// Probabilities and diagonals of up to `width` short rows, side by side in tiles.
+template <class V, class T = Scalar<V>>
+struct ShortDiagonals {
+  static constexpr int W = Lanes<V>::width;
+  static constexpr int most = cpu::kShortRow<T> + Lanes<V>::quad;
+  alignas(64) T logits[most * W], probabilities[most * W], diagonals[most * W];
+  V irregular;
+  bool any_irregular;
+
+  ShortDiagonals(const ShortRows<V>& source, int k) {
+    source.load(logits);
+    const SideBySide<V> rows(logits, k);
+    rows.write_probabilities(probabilities, k);
+    irregular = rows.irregular;
+    any_irregular = rows.any_irregular;
+    if (write_diagonals(rows, k)) return;
+    const int n = static_cast<int>(smaller(W, source.rows));
+    for (int lane = 0; lane < n; lane++) {
+      T p[most], diagonal[most];
+      for (int j = 0; j < k; j++) p[j] = probabilities[j * W + lane];
+      diagonal_along<V>(source.x + lane * k, p, k, diagonal);
+      for (int j = 0; j < k; j++) diagonals[j * W + lane] = diagonal[j];
+    }
+  }
+
+ private:
+  // The exponentials but for those of probabilities above one half, times a power of two.
+  struct TermsOfOthers {
+    const SideBySide<V>& rows;
+    const T* probabilities;
+    V factor;
+    template <class Block>
+    SOFTMAX_FN Pair<Block> at(int j) const {
+      const Block zero = broadcast<Block>(T(0));
+      const Block p = Lanes<Block>::load(probabilities + j * W);
+      const Block up = choose_where_less(broadcast<Block>(T(0.5)), p, zero, for_columns<Block>(factor));
+      return {Lanes<Block>::load(rows.head + j * W) * up, Lanes<Block>::load(rows.tail + j * W) * up};
+    }
+  };
+
+  // False where a row has a probability above one half and others so small that they have to be added up on their own.
+  bool write_diagonals(const SideBySide<V>& rows, int k) {
+    const V half = broadcast<V>(T(0.5)), zero = broadcast<V>(T(0)), lowest = broadcast<V>(negative_infinity<T>());
+    const auto p = [&](int j) { return Lanes<V>::load(probabilities + j * W); };
+    V largest = zero;
+    for (int j = 0; j < k; j++) {
+      Lanes<V>::store(diagonals + j * W, jacobian_diagonal(p(j)));
+      largest = larger(p(j), largest);
+    }
+    if (!Lanes<V>::any_less(half, largest)) return true;
+    if (!rows.ordinary) return false;
+
+    // The sum of the others under their own reference, to which a power of two takes the exponentials.
+    V max = lowest;
+    for (int j = 0; j < k; j++) {
+      max = larger(choose_where_less(half, p(j), lowest, Lanes<V>::load(logits + j * W)), max);
+    }
+    const V exponent = chunk_exponent(max - rows.shift);
+    const V up = power_of_two(rows.sum.exponent - exponent);
+    const Sum<V> others = sum_columns<cpu::kShortRow<T>>(exponent, k, TermsOfOthers{rows, probabilities, up});
+    const V of_peak = jacobian_diagonal(largest, rows.sum, others);
+    for (int j = 0; j < k; j++) {
+      const V diagonal = Lanes<V>::load(diagonals + j * W);
+      Lanes<V>::store(diagonals + j * W, choose_where_less(half, p(j), of_peak, diagonal));
+    }
+    return true;
+  }
+};
+
+// Writes the entries of `width` Jacobians of k * k >= quad entries, one after another, from where their rows lie side by
+// side.
+template <class V, class T>
+inline void store_entries(const ShortDiagonals<V>& rows, int k, T* to) {
+  constexpr int W = Lanes<V>::width, quad = Lanes<V>::quad;
+  V p[kShortJacobian], up[kShortJacobian];
+  for (int j = 0; j < k; j++) {
+    p[j] = Lanes<V>::load(rows.probabilities + j * W);
+    up[j] = jacobian_scale_up(p[j]);
+  }
+  const int entries = k * k;
+  for (int entry = 0, i = 0, j = 0; entry < entries; entry += quad) {
+    if (entry + quad > entries) {
+      // The last entries are made together with some of those before them.
+      entry = entries - quad;
+      i = entry / k;
+      j = entry % k;
+    }
+    V columns[quad];
+    for (int c = 0; c < quad; c++) {
+      columns[c] = i == j ? Lanes<V>::load(rows.diagonals + i * W) : jacobian_off_diagonal(up[i], p[j]);
+      if (rows.any_irregular) columns[c] = nan_where(rows.irregular, columns[c]);
+      if (++j == k) i++, j = 0;
+    }
+    Lanes<V>::store_quads(to + entry, entries, columns);
+  }
+}
+
+// Jacobians of rows of 2 to kShortRow logits.
+template <class V, class T>
+inline void short_jacobians(const T* x, T* jacobian, int64_t rows, int k, Writer<V>* writer) {
+  constexpr int W = Lanes<V>::width;
+  const int64_t entries = int64_t(k) * k;
+  for (int64_t row = 0; row < rows; row += W) {
+    const ShortRows<V> source = {x + row * k, k, rows - row};
+    const ShortDiagonals<V> diagonals(source, k);
+    const int64_t n = smaller(W, rows - row);
+    T* first = jacobian + row * entries;
+    if (k > kShortJacobian) {
+      alignas(64) T p[ShortRows<V>::room], diagonal[ShortRows<V>::room];
+      source.store_turned(diagonals.probabilities, p);
+      source.store_turned(diagonals.diagonals, diagonal);
+      for (int64_t i = 0; i < n; i++) {
+        jacobian_lines_along<V>(p + i * k, diagonal + i * k, k, 0, k, first + i * entries, writer);
+      }
+    } else if (n == W && !writer) {
+      store_entries(diagonals, k, first);
+    } else {
+      alignas(64) T made[kShortJacobian * kShortJacobian * W + W];
+      store_entries(diagonals, k, made);
+      if (writer) {
+        writer->write(made, n * entries);
+      } else {
+        for (int64_t i = 0; i < n * entries; i++) first[i] = made[i];
+      }
+    }
+  }
+}
+
+// Jacobians of whole rows. `memory` holds jacobian_elements(k) values.
+template <class V>
+constexpr int64_t jacobian_elements(int64_t k) {
+  return 2 * (k + Lanes<V>::width);
+}
+
+template <class V, class T>
+inline void jacobians_along(const T* x, T* jacobian, int64_t rows, int64_t k, T* memory, Writer<V>* writer) {
+  if (k >= 2 && k <= cpu::kShortRow<T> && rows > 1 && Lanes<V>::width > 1) {
+    return short_jacobians<V>(x, jacobian, rows, static_cast<int>(k), writer);
+  }
+  T* p = memory;
+  T* diagonal = memory + k + Lanes<V>::width;
+  for (int64_t row = 0; row < rows; row++, x += k, jacobian += k * k) {
+    softmax_rows_along<V>(x, p, 1, k, static_cast<T*>(nullptr), kDirectly<V>);
+    diagonal_along<V>(x, p, k, diagonal);
+    jacobian_lines_along<V>(p, diagonal, k, 0, k, jacobian, writer);
+  }
+}
+
+}  // namespace
+}  // namespace softmax_native
