@@ -77,7 +77,8 @@ inline Sum<V> sum_columns(V exponent, int n, Terms terms) {
   constexpr int W = Lanes<V>::width;
   alignas(64) T rest[kLanes * W];
   Block on_grid_block = broadcast<Block>(T(0));
-  const auto rest_of_block = [&](int j) { return split_on_grid(terms.template at<Block>(j), on_grid_block); };
+  const auto rest_of_block = [&](int j)
+                                 SOFTMAX_INLINED { return split_on_grid(terms.template at<Block>(j), on_grid_block); };
   const int lanes = n < kLanes ? n : kLanes;
   int j = 0;
   for (; j + 2 <= lanes; j += 2) Lanes<Block>::store(rest + j * W, rest_of_block(j));
@@ -102,11 +103,13 @@ inline Sum<V> sum_columns(V exponent, int n, Terms terms) {
   return chunk_sum(exponent, on_grid, Lanes<V>::load(rest));
 }
 
-// The exponentials of short rows and what they add up to.
+// Short rows in a tile, whose logits become the first halves of exponentials, and then probabilities; and what they add
+// up to.
 template <class V, class T = Scalar<V>>
 struct SideBySide {
   static constexpr int W = Lanes<V>::width;
-  alignas(64) T head[cpu::kShortRow<T> * W], tail[cpu::kShortRow<T> * W];
+  T* head;
+  alignas(64) T tail[cpu::kShortRow<T> * W];
   Sum<V> sum;
   Pair<V> inverse;
   V shift;
@@ -114,7 +117,7 @@ struct SideBySide {
   bool any_irregular;
   bool ordinary;  // all logits of all lanes are
 
-  SideBySide(const T* tile, int k) {
+  SideBySide(T* tile, int k) : head(tile) {
     RangeOf<V> range;
     for (int j = 0; j < k; j++) range.include(Lanes<V>::load(tile + j * W));
     shift = shift_of(range.max);
@@ -128,13 +131,13 @@ struct SideBySide {
 
   Pair<V> term(int j) const { return {Lanes<V>::load(head + j * W), Lanes<V>::load(tail + j * W)}; }
 
-  void write_probabilities(T* tile, int k) const {
+  void write_probabilities(T* to, int k) const {
     if (any_irregular) {
-      for (int j = 0; j < k; j++) Lanes<V>::store(tile + j * W, nan_where(irregular, probability(term(j), inverse)));
+      for (int j = 0; j < k; j++) Lanes<V>::store(to + j * W, nan_where(irregular, probability(term(j), inverse)));
     } else if (ordinary) {
-      for (int j = 0; j < k; j++) Lanes<V>::store(tile + j * W, probability<true>(term(j), inverse));
+      for (int j = 0; j < k; j++) Lanes<V>::store(to + j * W, probability<true>(term(j), inverse));
     } else {
-      for (int j = 0; j < k; j++) Lanes<V>::store(tile + j * W, probability(term(j), inverse));
+      for (int j = 0; j < k; j++) Lanes<V>::store(to + j * W, probability(term(j), inverse));
     }
   }
 
@@ -153,7 +156,7 @@ struct SideBySide {
   };
 
   template <bool all_ordinary>
-  Sum<V> sum_kept(const T* tile, int k, V exponent) {
+  Sum<V> sum_kept(T* tile, int k, V exponent) {
     const TermsOf<V, all_ordinary> terms = {tile, shift, exp_reference(exponent)};
     return sum_columns<cpu::kShortRow<T>>(exponent, k, KeptTerms<all_ordinary>{terms, this});
   }
@@ -283,7 +286,9 @@ struct AdjacentColumns {
         for (int i = 0; i < columns; i += 64 / static_cast<int>(sizeof(T)))
           __builtin_prefetch(to + ahead * stride + i, 1);
       }
-      const auto logits = [&](int g) { return in_tile ? Lanes<V>::load(tile + (g * n + j) * W) : load_group(from, g); };
+      const auto logits = [&](int g) SOFTMAX_INLINED {
+        return in_tile ? Lanes<V>::load(tile + (g * n + j) * W) : load_group(from, g);
+      };
       int g = 0;
       for (; g + 2 <= groups(); g += 2) {
         const Two<V> two = f(g, g + 1, Two<V>{logits(g), logits(g + 1)});

@@ -14,6 +14,9 @@ static_assert(kChunk == cpu::kColumnsPerChunk);
 // Rows up to this length keep their exponentials on the stack.
 constexpr int kKeptOnStack = 4 * kChunk;
 
+// After the parameters of a lambda that is called in more than one loop: GCC would make a function of it.
+#define SOFTMAX_INLINED __attribute__((always_inline))
+
 template <class T>
 inline T negative_infinity() {
   return -infinity<T>();

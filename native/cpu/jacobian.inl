@@ -82,17 +82,18 @@ template <class V, class T = Scalar<V>>
 struct ShortDiagonals {
   static constexpr int W = Lanes<V>::width;
   static constexpr int most = cpu::kShortRow<T> + Lanes<V>::quad;
-  alignas(64) T logits[most * W], probabilities[most * W], diagonals[most * W];
+  alignas(64) T probabilities[most * W], diagonals[most * W];
   V irregular;
   bool any_irregular;
 
   ShortDiagonals(const ShortRows<V>& source, int k) {
-    source.load(logits);
-    const SideBySide<V> rows(logits, k);
+    alignas(64) T tile[most * W];
+    source.load(tile);
+    const SideBySide<V> rows(tile, k);
     rows.write_probabilities(probabilities, k);
     irregular = rows.irregular;
     any_irregular = rows.any_irregular;
-    if (write_diagonals(rows, k)) return;
+    if (write_diagonals(rows, source, k)) return;
     const int n = static_cast<int>(smaller(W, source.rows));
     for (int lane = 0; lane < n; lane++) {
       T p[most], diagonal[most];
@@ -118,7 +119,7 @@ struct ShortDiagonals {
   };
 
   // False where a row has a probability above one half and others so small that they have to be added up on their own.
-  bool write_diagonals(const SideBySide<V>& rows, int k) {
+  bool write_diagonals(const SideBySide<V>& rows, const ShortRows<V>& source, int k) {
     const V half = broadcast<V>(T(0.5)), zero = broadcast<V>(T(0)), lowest = broadcast<V>(negative_infinity<T>());
     const auto p = [&](int j) { return Lanes<V>::load(probabilities + j * W); };
     V largest = zero;
@@ -130,6 +131,8 @@ struct ShortDiagonals {
     if (!rows.ordinary) return false;
 
     // The sum of the others under their own reference, to which a power of two takes the exponentials.
+    alignas(64) T logits[most * W];
+    source.load(logits);
     V max = lowest;
     for (int j = 0; j < k; j++) {
       max = larger(choose_where_less(half, p(j), lowest, Lanes<V>::load(logits + j * W)), max);
@@ -213,7 +216,7 @@ constexpr int64_t jacobian_elements(int64_t k) {
 
 template <class V, class T>
 inline void jacobians_along(const T* x, T* jacobian, int64_t rows, int64_t k, T* memory, Writer<V>* writer) {
-  if (k >= 2 && k <= cpu::kShortRow<T> && rows > 1 && Lanes<V>::width > 1) {
+  if (k >= 2 && k <= (rows > 1 ? cpu::kShortRow<T> : kShortJacobian) && Lanes<V>::width > 1) {
     return short_jacobians<V>(x, jacobian, rows, static_cast<int>(k), writer);
   }
   T* p = memory;

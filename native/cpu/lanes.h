@@ -7,6 +7,8 @@
 //   store_part(p, n, v)         the first n < width lanes
 //   fold_sum(v)                 adds lane i to lane i + width/2, then i + width/4, ... : the order of numerics/sum.h
 //   fold_max(v)                 the largest lane (no NaN among them)
+//   fold_sum_of(v, n)           the same where only the first n lanes count: the others are 0, or not the only largest
+//   fold_max_of(v, n)           ones
 //   any_less(a, b)              whether a < b in some lane
 //   stream(p, v)                store(p, v) past the caches, to memory aligned to a register; needs a fence() after all
 //   load_quads(p, stride, v)    turns `width` rows of `quad` elements, row i at p + i * stride, into `quad` columns:

@@ -47,26 +47,23 @@ inline Range<V> range_of(const T* x, int64_t n) {
           lesser(lesser(min0, min1), lesser(min2, min3))};
 }
 
-// The order of a chunk's rests (numerics/sum.h): `lanes` of them, in an array with room for a whole last register.
-template <class V, class T>
-inline T fold_rests(T* rest, int lanes) {
-  constexpr int W = Lanes<V>::width;
-  for (int half = kLanes / 2; half >= W; half /= 2) {
-    for (int lane = 0; lane < half && lane + half < lanes; lane += W) {
-      Lanes<V>::store(rest + lane, Lanes<V>::load(rest + lane) + Lanes<V>::load(rest + lane + half));
+// The exponentials of a chunk as they are added up: those on the grid, and the rests by lanes.
+template <class V, class T = Scalar<V>>
+struct AddedTerms {
+  alignas(64) T rest[kLanes];
+  V on_grid;
+
+  // Their sum, in the order of numerics/sum.h; there are n.
+  Sum<T> fold(T exponent, int n) {
+    constexpr int W = Lanes<V>::width;
+    for (int half = kLanes / 2; half >= W; half /= 2) {
+      for (int lane = 0; lane < half && lane + half < n; lane += W) {
+        Lanes<V>::store(rest + lane, Lanes<V>::load(rest + lane) + Lanes<V>::load(rest + lane + half));
+      }
     }
+    return chunk_sum(exponent, Lanes<V>::fold_sum(on_grid), Lanes<V>::fold_sum(Lanes<V>::load(rest)));
   }
-  return Lanes<V>::fold_sum(Lanes<V>::load(rest));
-}
-
-// As many registers in step as their temporary values leave room for.
-template <class V>
-using InStep = Two<V>;
-
-template <class V>
-inline V sum_in_step(Two<V> v) {
-  return v.a + v.b;
-}
+};
 
 // What becomes of a chunk's exponentials beside their sum.
 struct KeepNothing {
@@ -95,66 +92,68 @@ struct KeepTerms {
   }
 };
 
-// The sum of the n <= kChunk logits of a chunk under the reference `exponent`. `ordinary`: all of them are, as
-// ordinary_from says.
+// Adds up the exponentials of the n <= kChunk logits of a chunk under the reference `exponent`. `ordinary`: all of them
+// are, as ordinary_from says.
 template <class V, bool shifted, bool ordinary, class T, class Keep>
-inline Sum<T> sum_chunk(const T* x, int n, T shift, T exponent, Keep keep) {
+inline void add_terms(const T* x, int n, T shift, T exponent, Keep keep, AddedTerms<V>& added) {
+  using Block = Two<V>;
   constexpr int W = Lanes<V>::width;
-  const ExpReference<V> reference = exp_reference(broadcast<V>(exponent));
-  const V shift_v = broadcast<V>(shift);
-  using Block = InStep<V>;
-  const ExpReference<Block> block_reference = exp_reference(broadcast<Block>(exponent));
-  const Block shift_block = broadcast<Block>(shift);
-  alignas(64) T rest[kLanes];
-  Block on_grid_block = broadcast<Block>(T(0));
-  const auto rest_of_block = [&](int column) {
+  Block on_grid = broadcast<Block>(T(0));
+  const ExpReference<Block> references = exp_reference(broadcast<Block>(exponent));
+  const Block shifts = broadcast<Block>(shift);
+  const auto rests_at = [&](int column) SOFTMAX_INLINED {
     // The row or chunk after this one, which is read next.
     for (int i = 0; i < Lanes<Block>::width; i += 64 / sizeof(T)) __builtin_prefetch(x + column + kChunk + i);
     const Block logits = Lanes<Block>::load(x + column);
-    const Pair<Block> term = exp_scaled<ordinary>(shifted ? logits - shift_block : logits, block_reference);
+    const Pair<Block> term = exp_scaled<ordinary>(shifted ? logits - shifts : logits, references);
     keep(column, term);
-    return split_on_grid(term, on_grid_block);
-  };
-  int column = 0;
-  const int whole = n / Lanes<Block>::width * Lanes<Block>::width;
-  for (; column < whole && column < kLanes; column += Lanes<Block>::width) {
-    Lanes<Block>::store(rest + column, rest_of_block(column));
-  }
-  for (; column < whole; column += Lanes<Block>::width) {
-    T* lane = rest + column % kLanes;
-    Lanes<Block>::store(lane, Lanes<Block>::load(lane) + rest_of_block(column));
-  }
-  V on_grid = sum_in_step(on_grid_block);
-  const auto rest_of = [&](int from, Pair<V> term) {
-    keep(from, term);
     return split_on_grid(term, on_grid);
   };
-  for (; column + W <= n; column += W) {
-    const V logits = Lanes<V>::load(x + column);
-    const V next = rest_of(column, exp_scaled<ordinary>(shifted ? logits - shift_v : logits, reference));
-    T* lane = rest + column % kLanes;
-    Lanes<V>::store(lane, column < kLanes ? next : Lanes<V>::load(lane) + next);
+  int column = 0;
+  const int in_blocks = n - n % Lanes<Block>::width;
+  for (; column < in_blocks && column < kLanes; column += Lanes<Block>::width) {
+    Lanes<Block>::store(added.rest + column, rests_at(column));
   }
-  if (column < n) {
-    const V logits = Lanes<V>::load_part(x + column, n - column, negative_infinity<T>());
-    const V last = rest_of(column, exp_scaled(shifted ? logits - shift_v : logits, reference));
-    T* lane = rest + column % kLanes;
-    Lanes<V>::store(lane, column < kLanes ? last : Lanes<V>::load(lane) + last);
+  for (; column < in_blocks; column += Lanes<Block>::width) {
+    T* lane = added.rest + column % kLanes;
+    Lanes<Block>::store(lane, Lanes<Block>::load(lane) + rests_at(column));
   }
-  const int lanes = n < kLanes ? n : kLanes;
-  return chunk_sum(exponent, Lanes<V>::fold_sum(on_grid), fold_rests<V>(rest, lanes));
+
+  added.on_grid = on_grid.a + on_grid.b;
+  const ExpReference<V> reference = {references.magic.a, references.bound.a};
+  for (; column < n; column += W) {
+    const V logits = load_up_to<V>(x + column, n - column, negative_infinity<T>());
+    const Pair<V> term = exp_scaled(shifted ? logits - shifts.a : logits, reference);
+    keep(column, term);
+    const V rest = split_on_grid(term, added.on_grid);
+    T* lane = added.rest + column % kLanes;
+    Lanes<V>::store(lane, column < kLanes ? rest : Lanes<V>::load(lane) + rest);
+  }
 }
 
-// The sum of chunk `chunk` of a row of k, given the chunk's range.
+// Chunk `chunk` of a row of k, given its range.
 template <class V, class T, class Keep>
-inline Sum<T> sum_of_chunk(const T* x, int64_t k, int64_t chunk, const Range<V>& range, T shift, Keep keep) {
+inline T add_chunk(const T* x, int64_t k, int64_t chunk, const Range<V>& range, T shift, Keep keep,
+                   AddedTerms<V>& added) {
   const T* first = x + chunk * kChunk;
   const int n = static_cast<int>(smaller(kChunk, k - chunk * kChunk));
   const T exponent = chunk_exponent(range.max - shift);
   const auto keep_chunk = keep.of_chunk(chunk, exponent);
-  if (shift != T(0)) return sum_chunk<V, true, false>(first, n, shift, exponent, keep_chunk);
-  if (range.is_ordinary(shift, exponent)) return sum_chunk<V, false, true>(first, n, shift, exponent, keep_chunk);
-  return sum_chunk<V, false, false>(first, n, shift, exponent, keep_chunk);
+  if (shift != T(0)) {
+    add_terms<V, true, false>(first, n, shift, exponent, keep_chunk, added);
+  } else if (range.is_ordinary(shift, exponent)) {
+    add_terms<V, false, true>(first, n, shift, exponent, keep_chunk, added);
+  } else {
+    add_terms<V, false, false>(first, n, shift, exponent, keep_chunk, added);
+  }
+  return exponent;
+}
+
+template <class V, class T, class Keep>
+inline Sum<T> sum_of_chunk(const T* x, int64_t k, int64_t chunk, const Range<V>& range, T shift, Keep keep) {
+  AddedTerms<V> added;
+  const T exponent = add_chunk(x, k, chunk, range, shift, keep, added);
+  return added.fold(exponent, static_cast<int>(smaller(kChunk, k - chunk * kChunk)));
 }
 
 template <class V, class T>
@@ -237,22 +236,26 @@ inline void divide_kept_row(KeepTerms<T> kept, T* y, int64_t k, const RowTotal<T
   }
 }
 
-// Elements of memory for the exponentials of a row of k.
+// Memory for the exponentials of a row of k, each part of it in whole registers: where they start aligned, so do all.
+template <class V>
+constexpr int64_t in_registers(int64_t elements) {
+  return (elements + Lanes<V>::width - 1) / Lanes<V>::width * Lanes<V>::width;
+}
+
 template <class V>
 constexpr int64_t kept_elements(int64_t k) {
-  return 2 * (k + Lanes<V>::width) + (k + kChunk - 1) / kChunk;
+  return 2 * in_registers<V>(k + Lanes<V>::width) + in_registers<V>((k + kChunk - 1) / kChunk);
 }
 
 template <class V, class T>
 inline KeepTerms<T> kept_in(T* memory, int64_t k) {
-  T* tail = memory + k + Lanes<V>::width;
-  return {memory, tail, tail + k + Lanes<V>::width};
+  T* tail = memory + in_registers<V>(k + Lanes<V>::width);
+  return {memory, tail, tail + in_registers<V>(k + Lanes<V>::width)};
 }
 
-// Softmax of a row whose exponentials are kept in `kept`. The writer, where there is one, gets the result.
+// Probabilities of a row whose exponentials are kept. The writer, where there is one, gets the result.
 template <class V, class T>
-inline void softmax_kept_row(const T* x, T* y, int64_t k, KeepTerms<T> kept, Writer<V>* writer) {
-  const RowTotal<T> row = total_of_row<V>(x, k, kept);
+inline void write_kept_row(KeepTerms<T> kept, T* y, int64_t k, const RowTotal<T>& row, Writer<V>* writer) {
   T* to = writer ? kept.head : y;
   if (row.regular) {
     divide_kept_row<V>(kept, to, k, row);
@@ -262,25 +265,78 @@ inline void softmax_kept_row(const T* x, T* y, int64_t k, KeepTerms<T> kept, Wri
   if (writer) writer->write(kept.head, k);
 }
 
+// Softmax of a row that fits into a register. Its operations wait for each other from the first to the last, so that only
+// their number in a chain counts: exponentials begin while the maximum is still to be found.
+template <class V, class T>
+inline void softmax_row_in_register(const T* x, T* y, int k) {
+  const auto load = [&](T rest) { return load_up_to<V>(x, k, rest); };
+  const T max = Lanes<V>::fold_max_of(larger(load(x[0]), broadcast<V>(negative_infinity<T>())), k);
+  const T shift = shift_of(max);
+  const bool shifted = shift != T(0);
+  const V logits = shifted ? load(negative_infinity<T>()) - broadcast<V>(shift) : load(negative_infinity<T>());
+  const ReducedExp<V> reduced = reduced_exp(logits, broadcast<V>(T(0)) - exponent_of(logits));
+  const T exponent = chunk_exponent(max - shift);
+  const ExpReference<V> reference = exp_reference(broadcast<V>(exponent));
+  const Pair<V> term = scaled_exp<false>(logits, reduced, reference.magic - reduced.minus_n, reference);
+  V on_grid = broadcast<V>(T(0));
+  const V rest = split_on_grid(term, on_grid);
+  const Sum<T> sum = chunk_sum(exponent, Lanes<V>::fold_sum_of(on_grid, k), Lanes<V>::fold_sum_of(rest, k));
+  if (!is_finite(max) || !is_finite(sum.head)) return fill(y, k, canonical_nan<T>());
+  const Pair<T> inverse = reciprocal(sum);
+  const Pair<V> inverses = {broadcast<V>(inverse.head), broadcast<V>(inverse.tail)};
+  store_up_to<V>(y, k, probability(term, inverses));
+}
+
+// A row's sum and what follows from it are some fifty operations that wait for each other: rows that are short beside
+// them are added up before the first of them is finished.
+constexpr int kRowsTogether = 4;
+template <class T>
+constexpr int kRowTogether = 2048 / sizeof(T);  // the longest such row
+
+// Softmax of up to kRowsTogether rows.
+template <class V, class T>
+inline void softmax_rows_together(const T* x, T* y, int rows, int64_t k, Writer<V>* writer) {
+  alignas(64) T memory[kRowsTogether][kept_elements<V>(kRowTogether<T>)];
+  Range<V> range[kRowsTogether];
+  T shift[kRowsTogether], exponent[kRowsTogether];
+  AddedTerms<V> added[kRowsTogether];
+  RowTotal<T> total[kRowsTogether];
+  for (int row = 0; row < rows; row++) {
+    range[row] = range_of<V>(x + row * k, k);
+    shift[row] = shift_of(range[row].max);
+  }
+  for (int row = 0; row < rows; row++) {
+    const KeepTerms<T> kept = kept_in<V>(memory[row], k);
+    exponent[row] = add_chunk<V>(x + row * k, k, 0, range[row], shift[row], kept, added[row]);
+  }
+  for (int row = 0; row < rows; row++) {
+    total[row] = row_total(added[row].fold(exponent[row], static_cast<int>(k)), range[row], shift[row]);
+  }
+  for (int row = 0; row < rows; row++) {
+    write_kept_row<V>(kept_in<V>(memory[row], k), y + row * k, k, total[row], writer);
+  }
+}
+
 // Probabilities of n logits.
 template <class V, bool shifted, bool ordinary, class T>
 inline void probabilities_of(const T* x, T* y, int64_t n, T shift, Sum<T> sum) {
+  using Block = Two<V>;
   constexpr int W = Lanes<V>::width;
-  const ExpReference<V> reference = exp_reference(broadcast<V>(sum.exponent));
+  const ExpReference<Block> references = exp_reference(broadcast<Block>(sum.exponent));
   const Pair<T> inverse = reciprocal(sum);
-  const Pair<V> inverse_v = {broadcast<V>(inverse.head), broadcast<V>(inverse.tail)};
-  const V shift_v = broadcast<V>(shift);
+  const Pair<Block> inverses = {broadcast<Block>(inverse.head), broadcast<Block>(inverse.tail)};
+  const Block shifts = broadcast<Block>(shift);
   int64_t i = 0;
-  for (; i + W <= n; i += W) {
-    const V logits = Lanes<V>::load(x + i);
-    const Pair<V> term = exp_scaled<ordinary>(shifted ? logits - shift_v : logits, reference);
-    Lanes<V>::store(y + i, probability<ordinary>(term, inverse_v));
+  for (; i + Lanes<Block>::width <= n; i += Lanes<Block>::width) {
+    const Block logits = Lanes<Block>::load(x + i);
+    const Pair<Block> term = exp_scaled<ordinary>(shifted ? logits - shifts : logits, references);
+    Lanes<Block>::store(y + i, probability<ordinary>(term, inverses));
   }
-  if (i < n) {
-    const int rest = static_cast<int>(n - i);
-    const V logits = Lanes<V>::load_part(x + i, rest, negative_infinity<T>());
-    const Pair<V> term = exp_scaled(shifted ? logits - shift_v : logits, reference);
-    Lanes<V>::store_part(y + i, rest, probability(term, inverse_v));
+  const ExpReference<V> reference = {references.magic.a, references.bound.a};
+  for (; i < n; i += W) {
+    const V logits = load_up_to<V>(x + i, n - i, negative_infinity<T>());
+    const Pair<V> term = exp_scaled(shifted ? logits - shifts.a : logits, reference);
+    store_up_to<V>(y + i, n - i, probability(term, Pair<V>{inverses.head.a, inverses.tail.a}));
   }
 }
 
@@ -309,11 +365,20 @@ inline void write_probabilities(const T* x, T* y, int64_t first, int64_t last, c
 // kChunksOnStack chunks are then computed twice.
 template <class V, class T>
 inline void softmax_rows_along(const T* x, T* y, int64_t rows, int64_t k, T* memory, Writer<V>* writer) {
+  if (rows == 1 && k <= Lanes<V>::width && !writer) return softmax_row_in_register<V>(x, y, static_cast<int>(k));
+  if (rows > 1 && k <= kRowTogether<T>) {
+    for (int64_t row = 0; row < rows; row += kRowsTogether) {
+      const int n = static_cast<int>(smaller(kRowsTogether, rows - row));
+      softmax_rows_together<V>(x + row * k, y + row * k, n, k, writer);
+    }
+    return;
+  }
   alignas(64) T on_stack[kept_elements<V>(kKeptOnStack)];
   if (k <= kKeptOnStack) memory = on_stack;
   for (int64_t row = 0; row < rows; row++, x += k, y += k) {
     if (memory) {
-      softmax_kept_row<V>(x, y, k, kept_in<V>(memory, k), writer);
+      const KeepTerms<T> kept = kept_in<V>(memory, k);
+      write_kept_row<V>(kept, y, k, total_of_row<V>(x, k, kept), writer);
     } else {
       write_probabilities<V>(x, y, 0, k, total_of_row<V>(x, k, KeepNothing()), writer);
     }

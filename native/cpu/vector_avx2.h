@@ -57,6 +57,16 @@ struct Lanes<F32x8> {
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
   }
+  static float fold_sum_of(F32x8 a, int n) {
+    if (n > 4) return fold_sum(a);
+    const __m128 four = _mm256_castps256_ps128(a.v), two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  static float fold_max_of(F32x8 a, int n) {
+    if (n > 4) return fold_max(a);
+    const __m128 four = _mm256_castps256_ps128(a.v), two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
   static bool any_less(F32x8 a, F32x8 b) { return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)) != 0; }
   static void stream(float* p, F32x8 a) { _mm256_stream_ps(p, a.v); }
   static void fence() { _mm_sfence(); }
@@ -141,6 +151,8 @@ struct Lanes<F64x4> {
     const __m128d two = _mm_max_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
     return _mm_cvtsd_f64(_mm_max_sd(two, _mm_unpackhi_pd(two, two)));
   }
+  static double fold_sum_of(F64x4 a, int) { return fold_sum(a); }
+  static double fold_max_of(F64x4 a, int) { return fold_max(a); }
   static bool any_less(F64x4 a, F64x4 b) { return _mm256_movemask_pd(_mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ)) != 0; }
   static void stream(double* p, F64x4 a) { _mm256_stream_pd(p, a.v); }
   static void fence() { _mm_sfence(); }

@@ -51,6 +51,16 @@ struct Lanes<F32x16> {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
   static float fold_max(F32x16 a) { return _mm512_reduce_max_ps(a.v); }
+  static float fold_sum_of(F32x16 a, int n) {
+    if (n > 4) return fold_sum(a);
+    const __m128 four = _mm512_castps512_ps128(a.v), two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  static float fold_max_of(F32x16 a, int n) {
+    if (n > 4) return fold_max(a);
+    const __m128 four = _mm512_castps512_ps128(a.v), two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
   static bool any_less(F32x16 a, F32x16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ) != 0; }
   static void stream(float* p, F32x16 a) { _mm512_stream_ps(p, a.v); }
   static void fence() { _mm_sfence(); }
@@ -137,6 +147,18 @@ struct Lanes<F64x8> {
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
   }
   static double fold_max(F64x8 a) { return _mm512_reduce_max_pd(a.v); }
+  static double fold_sum_of(F64x8 a, int n) {
+    if (n > 4) return fold_sum(a);
+    const __m256d four = _mm512_castpd512_pd256(a.v);
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+  }
+  static double fold_max_of(F64x8 a, int n) {
+    if (n > 4) return fold_max(a);
+    const __m256d four = _mm512_castpd512_pd256(a.v);
+    const __m128d two = _mm_max_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(two, _mm_unpackhi_pd(two, two)));
+  }
   static bool any_less(F64x8 a, F64x8 b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ) != 0; }
   static void stream(double* p, F64x8 a) { _mm512_stream_pd(p, a.v); }
   static void fence() { _mm_sfence(); }

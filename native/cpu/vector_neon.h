@@ -54,6 +54,8 @@ struct Lanes<F32x4> {
     return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
   }
   static float fold_max(F32x4 a) { return vmaxvq_f32(a.v); }
+  static float fold_sum_of(F32x4 a, int) { return fold_sum(a); }
+  static float fold_max_of(F32x4 a, int) { return fold_max(a); }
   static bool any_less(F32x4 a, F32x4 b) { return vmaxvq_u32(vcltq_f32(a.v, b.v)) != 0; }
   // The instruction that stores past the caches, STNP, has no intrinsic.
   static void stream(float* p, F32x4 a) { store(p, a); }
@@ -132,6 +134,8 @@ struct Lanes<F64x2> {
   }
   static double fold_sum(F64x2 a) { return vgetq_lane_f64(a.v, 0) + vgetq_lane_f64(a.v, 1); }
   static double fold_max(F64x2 a) { return vmaxvq_f64(a.v); }
+  static double fold_sum_of(F64x2 a, int) { return fold_sum(a); }
+  static double fold_max_of(F64x2 a, int) { return fold_max(a); }
   static bool any_less(F64x2 a, F64x2 b) {
     return vgetq_lane_f64(a.v, 0) < vgetq_lane_f64(b.v, 0) || vgetq_lane_f64(a.v, 1) < vgetq_lane_f64(b.v, 1);
   }

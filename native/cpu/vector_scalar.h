@@ -18,6 +18,8 @@ struct ScalarLanes {
   static void store_part(T*, int, T) {}
   static T fold_sum(T v) { return v; }
   static T fold_max(T v) { return v; }
+  static T fold_sum_of(T v, int) { return v; }
+  static T fold_max_of(T v, int) { return v; }
   static bool any_less(T a, T b) { return a < b; }
   static void stream(T* p, T v) { *p = v; }
   static void fence() {}

@@ -63,12 +63,17 @@ SOFTMAX_FN V ordinary_from(V exponent) {
   return (exponent - broadcast<V>(Scalar<V>(F::ordinary_range))) * broadcast<V>(F::ln2);
 }
 
-// exp(x) * 2^(scale - N) as a pair; (0, 0) for x below the reference's bound; NaN for NaN.
-template <bool ordinary = false, class V>
-SOFTMAX_FN Pair<V> exp_scaled(V x, ExpReference<V> reference) {
+// exp(x) as 2^n (1 + t + t^2 / 2 + beyond_square): all that does not depend on a reference.
+template <class V>
+struct ReducedExp {
+  V minus_n;
+  V t;
+  V beyond_square;
+};
+
+template <class V>
+SOFTMAX_FN ReducedExp<V> reduced_exp(V x, V minus_n) {
   using F = Format<Scalar<V>>;
-  const V z = fma(x, broadcast<V>(F::log2_e), reference.magic);
-  const V minus_n = reference.magic - z;
   const V exact = fma(minus_n, broadcast<V>(F::ln2), x);
   const V t = fma(minus_n, broadcast<V>(F::ln2_rest), exact);
   const V t_rest = fma(minus_n, broadcast<V>(F::ln2_rest), exact - t);
@@ -76,19 +81,30 @@ SOFTMAX_FN Pair<V> exp_scaled(V x, ExpReference<V> reference) {
   V q = broadcast<V>(F::q(F::degree));
   for (int i = F::degree - 1; i >= 0; i--) q = fma(q, t, broadcast<V>(F::q(i)));
   // e^(t + t_rest) - 1 - t - t^2 / 2, where t_rest adds t_rest e^t, of which t_rest (1 + t) is enough.
-  const V beyond_square = fma(t * t, q, fma(t_rest, t, t_rest));
+  return {minus_n, t, fma(t * t, q, fma(t_rest, t, t_rest))};
+}
 
+// Times 2^(scale - N), z being the reference's magic number plus n.
+template <bool ordinary, class V>
+SOFTMAX_FN Pair<V> scaled_exp(V x, ReducedExp<V> e, V z, ExpReference<V> reference) {
   // The head takes 1 + t; what that rounds away goes to the tail with the rest. Multiplying by a power of two is exact,
   // so that t^2 / 2, the largest part of the tail, is rounded once only.
   // Below the bound the bits of z are no exponent; a power of 0 keeps subnormal numbers out of what is dropped below.
   const V bits = low_bits_as_exponent(z);
   const V power = ordinary ? bits : zero_where_less(x, reference.bound, bits);
-  const V power_t = power * t;
+  const V power_t = power * e.t;
   const V head = power + power_t;
   const V head_error = power_t - (head - power);
-  const V tail = fma(power_t * broadcast<V>(Scalar<V>(0.5)), t, fma(power, beyond_square, head_error));
+  const V tail = fma(power_t * broadcast<V>(Scalar<V>(0.5)), e.t, fma(power, e.beyond_square, head_error));
   if (ordinary) return {head, tail};
   return {zero_where_less(x, reference.bound, head), zero_where_less(x, reference.bound, tail)};
+}
+
+// exp(x) * 2^(scale - N) as a pair; (0, 0) for x below the reference's bound; NaN for NaN.
+template <bool ordinary = false, class V>
+SOFTMAX_FN Pair<V> exp_scaled(V x, ExpReference<V> reference) {
+  const V z = fma(x, broadcast<V>(Format<Scalar<V>>::log2_e), reference.magic);
+  return scaled_exp<ordinary>(x, reduced_exp(x, reference.magic - z), z, reference);
 }
 
 }  // namespace
