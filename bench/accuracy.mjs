@@ -1,20 +1,22 @@
 // The worst errors of softmax and its Jacobian in ulp, by distribution of the logits and number of classes, as the
-// accuracy tests measure them. Prints a table and writes bench/results/accuracy.json.
+// accuracy tests measure them. Prints a table.
 //
-//     npm run build && node bench/accuracy.mjs
+//   node bench/accuracy.mjs [--output FOLDER] [--json]
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { deviceInfo, softmax, softmaxJacobian } from '../dist/index.js';
+import { deviceInfo, softmax, softmaxJacobian } from 'softmax-native';
+import { reportOptions } from './report.mjs';
 
+const options = reportOptions();
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 // The references are TypeScript, which Node 20 does not run by itself.
 const compiled = join(root, 'build', 'accuracy');
 const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc');
-const options =
+const compilerOptions =
   '--ignoreConfig --rootDir test/support --target es2022 --lib es2023 --types node --module nodenext --strict ' +
   '--verbatimModuleSyntax --rewriteRelativeImportExtensions --skipLibCheck';
 const { status } = spawnSync(
@@ -23,7 +25,7 @@ const { status } = spawnSync(
     tsc,
     'test/support/measure.ts',
     'test/support/distributions.ts',
-    ...options.split(' '),
+    ...compilerOptions.split(' '),
     '--outDir',
     compiled,
   ],
@@ -84,12 +86,14 @@ for (const { operation, dtype, distribution, worstUlp } of results) {
 }
 console.table(table);
 
-const { isa } = deviceInfo();
-const folder = join(root, 'bench', 'results');
-mkdirSync(folder, { recursive: true });
-const head = { date: new Date().toISOString().slice(0, 10), node: process.version, isa };
-// One measurement a line, so that a change of the numerics shows as a readable difference.
-const lines = results.map((row) => JSON.stringify(row));
-const json = `${JSON.stringify(head).slice(0, -1)},"rows":[\n${lines.join(',\n')}\n]}\n`;
-writeFileSync(join(folder, 'accuracy.json'), json);
-console.log(`${results.length} measurements written to bench/results/accuracy.json`);
+if (options.json) {
+  const { isa } = deviceInfo();
+  mkdirSync(options.output, { recursive: true });
+  const head = { date: new Date().toISOString().slice(0, 10), node: process.version, isa };
+  // One measurement a line, so that a change of the numerics shows as a readable difference.
+  const lines = results.map((row) => JSON.stringify(row));
+  const json = `${JSON.stringify(head).slice(0, -1)},"rows":[\n${lines.join(',\n')}\n]}\n`;
+  const file = join(options.output, 'accuracy.json');
+  writeFileSync(file, json);
+  console.log(`${results.length} measurements written to ${file}`);
+}

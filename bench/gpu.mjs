@@ -37,7 +37,7 @@ if (dryRun) process.env.SOFTMAX_NATIVE_LIBRARY = path.resolve(options.build, 'em
 // The library is loaded as the environment says by then.
 const { allocPinned, cudaDevice, deviceInfo, rowMax, softmax, softmaxJacobian } =
   await import('softmax-native');
-const { machine, median, medianTimes, random } = await import('./support.mjs');
+const { machine, median, medianTimes, normalNumbers } = await import('./support.mjs');
 
 const { cuda } = deviceInfo();
 if (!cuda.available) {
@@ -290,19 +290,6 @@ function measureHostArrays({ upload, download }) {
       };
     });
   return { costs: started.auto.costs, arrays };
-}
-
-/** Normal numbers, the same ones again after a million. */
-function normalNumbers(array) {
-  const next = random(1);
-  const own = array.subarray(0, 2 ** 20);
-  for (let i = 0; i < own.length; i++) {
-    own[i] = 3 * Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
-  }
-  for (let i = own.length; i < array.length; i += own.length) {
-    array.set(own.subarray(0, array.length - i), i);
-  }
-  return array;
 }
 
 function printKernels(cases) {

@@ -1,48 +1,74 @@
-// Runs the benchmarks one after another.
+// Runs the benchmarks one after another, each in a process of its own.
 //
-//   npm run bench -- [--suite NAME]... [--save] [--quick]
+//   npm run bench -- [--suite NAME]... [--quick] [--threads N] [--json] [--markdown] [--svg] [--output FOLDER]
 //
-//   overhead       what a call costs beside its arithmetic
-//   sizes          softmax and its Jacobian from 1 x 2 to 16 million logits, beside a plain JavaScript loop and a copy
-//   special-rows   rows of subnormal results, masked rows and the like beside ordinary ones
-//   idle           processor time between calls
-//   accuracy       the worst errors in units in the last place
-//   gpu            where there is a GPU: every kernel beside a copy and Python libraries, calls, arrays of the host
+//   small, batch, rows, axis, jacobian   this library beside every peer that is installed: suites.mjs
+//   special                              rows of subnormal results, masked rows and the like beside ordinary ones
+//   threads                              what more threads bring, and what they cost on a loaded machine
+//   idle                                 processor time between calls
+//   accuracy                             the worst errors in units in the last place
+//   gpu                                  where there is a GPU: every kernel beside a copy and Python libraries
 //
-// --save writes bench/results/NAME.json for each; what is measured on a GPU, which is not always at hand, is written
-// without it too. --quick measures fewer shapes there, and keeps nothing unless told to.
+// --json, --markdown and --svg write the results, tables and plots to FOLDER (bench/results). --quick takes less time for
+// rougher figures, and leaves idle and accuracy out unless they are named.
 import { spawnSync } from 'node:child_process';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { comparisons } from './suites.mjs';
 
-const suites = ['overhead', 'sizes', 'special-rows', 'idle', 'accuracy', 'gpu'];
+const programs = {
+  ...Object.fromEntries(comparisons.map((suite) => [suite, 'compare.mjs'])),
+  special: 'special-rows.mjs',
+  threads: 'threads.mjs',
+  idle: 'idle.mjs',
+  accuracy: 'accuracy.mjs',
+  gpu: 'gpu.mjs',
+};
 const { values: options } = parseArgs({
   options: {
-    suite: { type: 'string', multiple: true, default: suites },
-    save: { type: 'boolean' },
+    suite: { type: 'string', multiple: true },
     quick: { type: 'boolean' },
+    threads: { type: 'string' },
+    json: { type: 'boolean' },
+    markdown: { type: 'boolean' },
+    svg: { type: 'boolean' },
+    output: { type: 'string', default: fileURLToPath(new URL('results', import.meta.url)) },
     help: { type: 'boolean' },
   },
 });
+const all = Object.keys(programs).filter((suite) => !options.quick || !['idle', 'accuracy'].includes(suite));
+const suites = options.suite ?? all;
+const output = path.resolve(options.output);
 
 if (options.help) {
-  console.log(`npm run bench -- [--suite ${suites.join('|')}]... [--save] [--quick]`);
+  console.log(
+    `npm run bench -- [--suite ${Object.keys(programs).join('|')}]... [--quick] [--threads N] ` +
+      '[--json] [--markdown] [--svg] [--output FOLDER]',
+  );
   process.exit(0);
 }
-for (const suite of options.suite) {
-  if (!suites.includes(suite)) {
-    console.error(`Expected one of ${suites.join(', ')} for --suite but received ${suite}`);
+for (const suite of suites) {
+  if (!(suite in programs)) {
+    console.error(`Expected one of ${Object.keys(programs).join(', ')} for --suite but received ${suite}`);
     process.exit(2);
   }
 }
-for (const suite of options.suite) {
-  const file = (name) => fileURLToPath(new URL(name, import.meta.url));
-  const keep = options.save || (suite === 'gpu' && !options.quick);
-  const save = keep ? ['--json', file(`results/${suite}.json`)] : [];
-  const quick = options.quick && suite === 'gpu' ? ['--quick'] : [];
+
+const flags = ['quick', 'json', 'markdown', 'svg'].filter((name) => options[name]).map((name) => `--${name}`);
+const given = [...flags, '--output', output, ...(options.threads ? ['--threads', options.threads] : [])];
+// The GPU's suite has options of its own: its results are kept, as a GPU is not always at hand.
+const keepGpu = options.json || !options.quick ? ['--json', path.join(output, 'gpu.json')] : [];
+const gpuOptions = [...(options.quick ? ['--quick'] : []), ...keepGpu];
+for (const suite of suites) {
   console.log(`\n${suite}`);
-  const { status } = spawnSync(process.execPath, [file(`${suite}.mjs`), ...save, ...quick], {
+  const program = fileURLToPath(new URL(programs[suite], import.meta.url));
+  const own = suite === 'gpu' ? gpuOptions : [suite, ...given];
+  // Arrays are freed between cases, not within one.
+  const { status } = spawnSync(process.execPath, ['--expose-gc', program, ...own], {
     stdio: 'inherit',
+    // Arrays are compared on the CPU, also where there is a GPU.
+    env: suite === 'gpu' ? process.env : { SOFTMAX_NATIVE_DEVICE: 'cpu', ...process.env },
   });
   if (status !== 0) process.exit(status ?? 1);
 }

@@ -1,14 +1,15 @@
 // What rows cost whose results are subnormal, masked or far apart, beside ordinary rows of the same size.
 //
-//   node bench/special-rows.mjs [--json FILE]
+//   node bench/special-rows.mjs [--quick] [--output FOLDER] [--json] [--markdown]
 //
 // Each kind is measured in turn, again and again, so that a busy machine slows them alike; the figures are medians, as
 // ratios to the ordinary rows of the same run. A plain JavaScript loop is measured beside them.
-import { parseArgs } from 'node:util';
 import { softmax } from 'softmax-native';
-import { machine, medianTimes, plainSoftmax, random, writeResult } from './support.mjs';
+import { reportOptions, significant, write } from './report.mjs';
+import { gaussian, machine, medianTimes, random } from './support.mjs';
 
-const { values: options } = parseArgs({ options: { json: { type: 'string' } } });
+const options = reportOptions();
+const { softmax: plainSoftmax } = await import('./plain-loops.mjs');
 
 const rows = 256;
 const k = 1000;
@@ -24,11 +25,6 @@ const kinds = {
   'beyond 2^16': (next) => 1e6 + 3 * gaussian(next),
 };
 
-/** A normally distributed number, after Box and Muller. */
-function gaussian(next) {
-  return Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
-}
-
 function measure(Type) {
   const shape = [rows, k];
   const inputs = Object.entries(kinds).map(([kind, logit]) => {
@@ -36,37 +32,37 @@ function measure(Type) {
     return [kind, Type.from({ length: rows * k }, (_, i) => logit(next, i % k))];
   });
   const out = new Type(rows * k);
-  const ours = medianTimes(
-    inputs.map(
-      ([, x]) =>
-        () =>
-          softmax(x, { shape, out, threads: 1 }),
-    ),
-  );
-  const loop = medianTimes(
-    inputs.map(
-      ([, x]) =>
-        () =>
-          plainSoftmax(x, out, k),
-    ),
-  );
+  const timesOf = (call) =>
+    medianTimes(
+      inputs.map(
+        ([, x]) =>
+          () =>
+            call(x),
+      ),
+      { rounds: options.quick ? 5 : 31 },
+    );
+  const own = timesOf((x) => softmax(x, { shape, out, threads: 1 }));
+  const loop = timesOf((x) => plainSoftmax(x, out, k));
   return inputs.map(([kind], i) => ({
-    type: Type.name,
+    dtype: Type === Float32Array ? 'float32' : 'float64',
     kind,
-    nanosecondsPerElement: ours[i] / (rows * k),
-    ratio: ours[i] / ours[0],
+    nanosecondsPerElement: own[i] / (rows * k),
+    ratio: own[i] / own[0],
     plainLoopRatio: loop[i] / loop[0],
   }));
 }
 
 const results = [...measure(Float32Array), ...measure(Float64Array)];
-console.table(
-  results.map((r) => ({
-    type: r.type,
-    rows: r.kind,
-    'ns/element': r.nanosecondsPerElement.toFixed(2),
-    'to ordinary': r.ratio.toFixed(2),
-    'plain loop, to ordinary': r.plainLoopRatio.toFixed(2),
-  })),
+const report = { benchmark: 'special', ...machine(), threads: 1, quick: options.quick, rows, k, results };
+const lines = results.map((r) => [
+  `${r.dtype}, ${r.kind}`,
+  significant(r.nanosecondsPerElement),
+  significant(r.ratio),
+  significant(r.plainLoopRatio),
+]);
+const title = `Rows of ${k} logits, on one thread, beside ordinary ones`;
+write(
+  report,
+  [{ title, lines: [['rows', 'ns/element', 'to ordinary', 'plain loop, to ordinary'], ...lines] }],
+  options,
 );
-writeResult(options.json, { benchmark: 'special-rows', rows, k, ...machine(), results });

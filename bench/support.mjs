@@ -1,5 +1,4 @@
 // What the benchmarks share: times, random numbers, and the machine they ran on.
-import { writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { deviceInfo } from 'softmax-native';
 
@@ -32,6 +31,15 @@ export function median(numbers) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** The value below which a fraction of the numbers lies, interpolated. */
+export function quantile(numbers, fraction) {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  const at = fraction * (sorted.length - 1);
+  const below = Math.floor(at);
+  const above = Math.min(below + 1, sorted.length - 1);
+  return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
+}
+
 /** Random numbers in [0, 1), the same ones for the same seed (a linear congruential generator modulo 2^32). */
 export function random(seed) {
   let state = seed >>> 0;
@@ -41,15 +49,25 @@ export function random(seed) {
   };
 }
 
-/** Softmax of rows of k as a program without this library would write it: the plain loop to compare with. */
-export function plainSoftmax(x, y, k) {
-  for (let start = 0; start < x.length; start += k) {
-    let max = -Infinity;
-    for (let j = start; j < start + k; j++) if (x[j] > max) max = x[j];
-    let sum = 0;
-    for (let j = start; j < start + k; j++) sum += y[j] = Math.exp(x[j] - max);
-    for (let j = start; j < start + k; j++) y[j] /= sum;
+let aMillionNormalNumbers;
+
+/** Fills an array with normal numbers, the same ones again after a million. */
+export function normalNumbers(array) {
+  if (aMillionNormalNumbers === undefined) {
+    const next = random(1);
+    aMillionNormalNumbers = Float64Array.from({ length: 2 ** 20 }, () => 3 * gaussian(next));
   }
+  const own = array.subarray(0, 2 ** 20);
+  own.set(aMillionNormalNumbers.subarray(0, own.length));
+  for (let i = own.length; i < array.length; i += own.length) {
+    array.set(own.subarray(0, array.length - i), i);
+  }
+  return array;
+}
+
+/** A normally distributed number, after Box and Muller. */
+export function gaussian(next) {
+  return Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
 }
 
 /** Where and when a result was measured. */
@@ -66,8 +84,12 @@ export function machine() {
   };
 }
 
-export function writeResult(file, result) {
-  if (file === undefined) return;
-  writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);
-  console.log(`wrote ${file}`);
+/** A line on the standard error output; a passing one is overwritten by the next, and left out where nobody looks. */
+export function progress(text, passing = false) {
+  const { stderr } = process;
+  if (!stderr.isTTY) {
+    if (!passing) stderr.write(`${text}\n`);
+    return;
+  }
+  stderr.write(`\r\x1b[K${text.slice(0, stderr.columns - 1)}${passing ? '' : '\n'}`);
 }

@@ -22,7 +22,7 @@ const addon = {
 const everything = {
   ...addon,
   stamp: 'build/built',
-  sources: [...addon.sources, 'test/native', 'test/emulator', 'bench/gpu'],
+  sources: [...addon.sources, 'test/native', 'test/emulator', 'bench/gpu', 'bench/native'],
   options: [],
 };
 const library = {
