@@ -53,10 +53,6 @@ export function makeCase({
   };
 }
 
-export function nameOf({ operation, dtype, shape, axis, inner }) {
-  return `${operation} ${dtype} ${shape.join(' x ')}${inner > 1 ? `, axis ${axis}` : ''}`;
-}
-
 /** Random logits, and memory for results. */
 export function makeData({ dtype, elements, resultElements, slots }) {
   const Type = dtype === 'float32' ? Float32Array : Float64Array;

@@ -3,7 +3,7 @@
 //   node --expose-gc bench/compare.mjs SUITE [--quick] [--threads N] [--output FOLDER] [--json] [--markdown] [--svg]
 //
 // engine.mjs says how the candidates take turns, suites.mjs which cases there are.
-import { cacheBytes, looksRight, makeData, nameOf } from './cases.mjs';
+import { cacheBytes, looksRight, makeData } from './cases.mjs';
 import { compare, ratioOf } from './engine.mjs';
 import { forms, ours } from './ours.mjs';
 import * as javascript from './peers/javascript.mjs';
@@ -11,10 +11,11 @@ import * as onnxruntime from './peers/onnxruntime.mjs';
 import { startKernels, startPython } from './peers/subprocess.mjs';
 import * as tfjs from './peers/tfjs.mjs';
 import * as transformers from './peers/transformers.mjs';
-import { reportOptions, significant, tablesOf, write } from './report.mjs';
+import { reportOptions, write } from './report.mjs';
 import { findSteps } from './steps.mjs';
 import { casesOf } from './suites.mjs';
 import { machine, progress } from './support.mjs';
+import { nameOf, significant, tablesOf } from './tables.mjs';
 import { timerOf } from './timer.mjs';
 
 const options = reportOptions();
@@ -22,7 +23,7 @@ const { quick, threads } = options;
 const suite = process.argv[2];
 
 const kernels = startKernels();
-const python = startPython();
+let python = startPython();
 const peers = await loadPeers();
 const report = {
   benchmark: suite,
@@ -45,7 +46,7 @@ for (const [i, c] of cases.entries()) {
 if (suite === 'small') report.forms = await measureForms();
 if (suite === 'rows') report.steps = await findSteps({ quick, progress });
 kernels.close();
-python.close();
+python?.close();
 write(report, tablesOf(report), options);
 
 async function loadPeers() {
@@ -61,7 +62,8 @@ async function loadPeers() {
       try {
         return await load();
       } catch (error) {
-        return { name, absent: error.message.split('\n')[0] };
+        const missing = error.code === 'ERR_MODULE_NOT_FOUND';
+        return { name, absent: missing ? 'not installed' : error.message.split('\n')[0] };
       }
     }),
   );
@@ -70,6 +72,7 @@ async function loadPeers() {
     ({ peers: inPython } = await python.next());
   } catch (error) {
     inPython = [{ name: 'Python', absent: error.message }];
+    python = undefined;
   }
   return [...inProcess, ...inPython];
 }
@@ -93,7 +96,7 @@ async function measure(c, title) {
         async time(calls) {
           await before?.();
           const nanoseconds = await timed(calls);
-          isRight ??= looksRight(c, read(rotation.result));
+          isRight ??= looksRight(candidate.case ?? c, read(rotation.result));
           rotation.result = undefined;
           if (!isRight) throw new Error('a wrong result');
           await after?.();
@@ -106,7 +109,8 @@ async function measure(c, title) {
     if (candidate.group === 'kernel' || c.memory === 'dram')
       candidates.push({ variant: 'out', ...candidate });
   }
-  for (const candidate of await prepare(python, c)) candidates.push({ group: 'call', ...candidate });
+  for (const candidate of python === undefined ? [] : await prepare(python, c))
+    candidates.push({ group: 'call', ...candidate });
 
   const results = await compare(candidates, {
     ...(quick
@@ -128,10 +132,9 @@ async function measure(c, title) {
       ...result,
       gigabytesPerSecond: (result.bytes ?? c.bytes) / result.median,
       // How many times as long as this library takes for the same.
-      ratio: ratioOf({ samples, ...result }, own[result.variant]),
+      ratio: ratioOf({ samples, ...result }, own[result.variant] ?? own.out),
     };
   });
-  const { operation, dtype, outer, k, inner, shape, axis, memory, slots, elements, bytes } = c;
   const best = measured
     .filter(({ group, peer, failure }) => group === 'call' && peer !== ours.name && failure === undefined)
     .toSorted((a, b) => a.ratio - b.ratio)[0];
@@ -139,20 +142,7 @@ async function measure(c, title) {
     `${title}: ${significant(measured[0].gigabytesPerSecond)} GB/s; ` +
       `${best.peer} takes ${significant(best.ratio)} times as long`,
   );
-  return {
-    operation,
-    dtype,
-    outer,
-    k,
-    inner,
-    shape,
-    axis,
-    memory,
-    slots,
-    elements,
-    bytes,
-    results: measured,
-  };
+  return { ...c, results: measured };
 }
 
 async function prepare(subprocess, c) {

@@ -6,7 +6,8 @@ const { version, threads: defaultThreads } = deviceInfo();
 export const ours = {
   name: 'softmax-native',
   version,
-  candidates({ operation, shape, inner, axis, threads }, { inputs, outs }) {
+  candidates(c, { inputs, outs }) {
+    const { operation, shape, outer, k, inner, axis, threads } = c;
     if (operation === 'jacobian') {
       return [
         { variant: 'out', call: (i) => softmaxJacobian(inputs[i], { shape, threads, out: outs[i] }) },
@@ -20,9 +21,17 @@ export const ours = {
         { variant: 'fresh', call: (i) => softmax(inputs[i], { shape }) },
       ];
     }
+    // As many rows of as many logits, along the last axis of the same arrays.
+    const asRows = [outer * inner, k];
+    const lastAxis = {
+      variant: 'last axis',
+      case: { ...c, outer: outer * inner, inner: 1 },
+      call: (i) => softmax(inputs[i], { shape: asRows, threads, out: outs[i] }),
+    };
     return [
       { variant: 'out', call: (i) => softmax(inputs[i], { shape, axis, threads, out: outs[i] }) },
       { variant: 'fresh', call: (i) => softmax(inputs[i], { shape, axis, threads }) },
+      ...(inner > 1 ? [lastAxis] : []),
     ];
   },
 };

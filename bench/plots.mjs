@@ -5,13 +5,16 @@ import { lineChart } from './svg.mjs';
 export function plotsOf(report) {
   if (report.benchmark === 'rows') {
     return [
-      ['rows.svg', plot(report, report.cases, 'Softmax, float32, 64 MB of logits: GB/s by row length k')],
+      ['rows.svg', plot(report, report.cases, 'Softmax of float32 in DRAM: GB/s by the length of a row')],
     ];
   }
   if (report.benchmark === 'jacobian') {
     const cases = report.cases.filter(({ dtype, memory }) => dtype === 'float32' && memory === 'dram');
     return [
-      ['jacobian.svg', plot(report, cases, 'Jacobian of softmax, float32: GB/s written by row length k')],
+      [
+        'jacobian.svg',
+        plot(report, cases, 'Jacobian of softmax, float32 in DRAM: GB/s by the length of a row'),
+      ],
     ];
   }
   return [];
@@ -37,7 +40,7 @@ function plot({ peers }, cases, title) {
       style: name === 'softmax-native' ? 'bold' : cases[0].results.some(isRoof(name)) ? 'dashed' : 'plain',
     }))
     .filter(({ points }) => points.length > 0);
-  return lineChart({ title, lines, xLabel: 'k, the length of a row', yLabel: 'GB/s' });
+  return lineChart({ title, lines, xLabel: 'k', yLabel: 'GB/s' });
 }
 
 function isRoof(name) {

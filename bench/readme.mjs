@@ -1,13 +1,113 @@
-// Writes the accuracy table of README.md from bench/results/accuracy.json, which bench/accuracy.mjs measures.
+// Writes what README.md and bench/README.md say of measurements, and the plots, from the reports in bench/results.
 //
-//     node bench/accuracy.mjs && node bench/readme.mjs
-import { readFileSync, writeFileSync } from 'node:fs';
+//   npm run bench:readme
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { goalLines } from './goals.mjs';
+import { plotsOf } from './plots.mjs';
+import { duration, find, machineOf, nameOf, ownName, roofOf, significant, tableOf } from './tables.mjs';
+
+const root = new URL('../', import.meta.url);
+const suites = ['small', 'batch', 'rows', 'axis', 'jacobian', 'special', 'threads'];
+
+/**
+ * The files and what they should hold.
+ *
+ * @returns {[string, string][]}
+ */
+export function generated() {
+  const read = (file) => readFileSync(new URL(file, root), 'utf8');
+  const reports = {};
+  for (const suite of suites) {
+    const file = `bench/results/${suite}.json`;
+    if (existsSync(new URL(file, root))) reports[suite] = JSON.parse(read(file));
+  }
+  const accuracy = JSON.parse(read('bench/results/accuracy.json'));
+  const readme = replaced(read('README.md'), 'accuracy', accuracyTable(accuracy));
+  return [
+    ['README.md', replaced(readme, 'speed', speedTable(reports))],
+    ['bench/README.md', replaced(read('bench/README.md'), 'goals', goalsTable(reports))],
+    ...Object.values(reports)
+      .flatMap(plotsOf)
+      .map(([name, svg]) => [`bench/results/${name}`, svg]),
+  ];
+}
+
+/** A text with something else between the markers of a name. */
+function replaced(text, name, content) {
+  const begin = `<!-- ${name}:begin -->`;
+  const end = `<!-- ${name}:end -->`;
+  const [before, rest, ...more] = text.split(begin);
+  const [, after, ...others] = rest?.split(end) ?? [];
+  if (after === undefined || more.length + others.length > 0) {
+    throw new Error(`There must be one ${begin} and, after it, one ${end}`);
+  }
+  return `${before}${begin}\n\n${content}\n\n${end}${after}`;
+}
+
+// The cases of README.md's table, as (operation, dtype, outer, k, inner).
+const shown = [
+  ['softmax', 'float32', 1, 4, 1],
+  ['softmax', 'float32', 32, 1000, 1],
+  ['softmax', 'float32', 65_536, 10, 1],
+  ['softmax', 'float32', 1_000_000, 3, 1],
+  ['softmax', 'float32', 8192, 1000, 1],
+  ['softmax', 'float64', 8192, 1000, 1],
+  ['softmax', 'float32', 128, 131_072, 1],
+  ['softmax', 'float32', 1, 1000, 8192],
+  ['jacobian', 'float32', 335_544, 10, 1],
+  ['jacobian', 'float32', 33, 1000, 1],
+];
+
+function speedTable(reports) {
+  const cases = Object.values(reports).flatMap((report) => report.cases ?? []);
+  const found = shown.flatMap((key) => {
+    const same = (c) => String([c.operation, c.dtype, c.outer, c.k, c.inner]) === String(key);
+    return cases.filter(same).slice(0, 1);
+  });
+  // Back ends and ways of writing of one library stand together: the fastest counts.
+  const families = ['JavaScript', 'ONNX Runtime', 'TensorFlow.js', 'NumPy', 'Numba', 'PyTorch', 'JAX'];
+  const present = families.filter((family) => found.some((c) => ratioToFamily(c, family) !== ''));
+  const lines = found.map((c) => {
+    const own = find(c, ownName, 'out');
+    const roof = roofOf(c);
+    return [
+      nameOf(c),
+      duration(own.median),
+      significant(own.gigabytesPerSecond),
+      roof === undefined ? '' : `${Math.round(100 * roof.ratio)} %`,
+      ...present.map((family) => ratioToFamily(c, family)),
+    ];
+  });
+  const { batch } = reports;
+  const versions = batch.peers
+    .filter(({ name, absent }) => absent === undefined && name !== 'JavaScript')
+    .map(({ name, version }) => `${name} ${version}`);
+  return [
+    tableOf([['', 'time', 'GB/s', 'of memory', ...present], ...lines]),
+    '',
+    'Whole calls with `out`, and how many times as long each library takes for the same, measured in turns. “Of memory” ' +
+      'is the speed beside that of a copy (for the Jacobian, a fill) with non-temporal stores, for data that is larger ' +
+      `than the caches. ${machineOf(batch)} ${versions.join(', ')}.`,
+  ].join('\n');
+}
+
+/** With its result in memory used again where it can do that, else beside a new result of this library. */
+function ratioToFamily(c, family) {
+  const results = c.results.filter(({ peer, failure }) => peer.startsWith(family) && failure === undefined);
+  const out = results.filter(({ variant }) => variant === 'out');
+  const ratios = (out.length > 0 ? out : results).map(({ ratio }) => ratio);
+  return ratios.length === 0 ? '' : significant(Math.min(...ratios));
+}
+
+function goalsTable(reports) {
+  return [tableOf(goalLines(reports)), '', machineOf(reports.batch)].join('\n');
+}
 
 // Worst float32 errors of others, measured once against references of higher precision: over 149 rows of 1 to
 // 50,257 logits (the JavaScript libraries did not get the widest row), for NumPy over normally distributed rows of
 // 1000 logits with sigma 30.
-const peers = [
+const errorsOfOthers = [
   ['transformers.js 4.3.1 (computes in float64)', 1],
   ['ONNX Runtime 1.30.0', 65],
   ['NumPy', 66],
@@ -15,19 +115,6 @@ const peers = [
   ['jax-js 0.1.25', 152],
   ['PyTorch 1.13.1, CPU', 154],
 ];
-
-const begin = '<!-- accuracy:begin -->';
-const end = '<!-- accuracy:end -->';
-
-/** README.md with the table that belongs to a report of bench/accuracy.mjs. */
-export function withAccuracyTable(readme, report) {
-  const [before, rest, ...more] = readme.split(begin);
-  const [, after, ...others] = rest?.split(end) ?? [];
-  if (after === undefined || more.length + others.length > 0) {
-    throw new Error(`README.md must have one ${begin} and, after it, one ${end}`);
-  }
-  return `${before}${begin}\n\n${accuracyTable(report)}\n\n${end}${after}`;
-}
 
 function accuracyTable({ date, isa, rows }) {
   const ks = rows.map(({ k }) => k);
@@ -37,22 +124,13 @@ function accuracyTable({ date, isa, rows }) {
   const lines = [
     ['softmax, float32', 'worst error in ulp'],
     ['**softmax-native**', `**${worst('softmax', 'float32')}**`],
-    ...peers.map(([name, ulp]) => [name, `${ulp} \\*`]),
+    ...errorsOfOthers.map(([name, ulp]) => [name, `${ulp} \\*`]),
   ];
-  // Padded as the formatter of the repository does it.
-  const [nameWidth, ulpWidth] = [0, 1].map((column) =>
-    Math.max(...lines.map((cells) => cells[column].length)),
-  );
-  const [head, ...body] = lines.map(
-    ([name, ulp]) => `| ${name.padEnd(nameWidth)} | ${ulp.padStart(ulpWidth)} |`,
-  );
   return [
-    head,
-    `| ${'-'.repeat(nameWidth)} | ${'-'.repeat(ulpWidth - 1)}: |`,
-    ...body,
+    tableOf(lines),
     '',
     `An ulp is a unit in the last place of the exact result. softmax-native: ${rows.length.toLocaleString('en')} measurements of ` +
-      `${date} (${distributions} distributions of logits, ${range} classes, ${isa}; \`node bench/accuracy.mjs\`), ` +
+      `${date} (${distributions} distributions of logits, ${range} classes, ${isa}; \`npm run bench -- --suite accuracy\`), ` +
       `which also gave ${worst('softmax', 'float64')} ulp for softmax in float64 and ` +
       `${worst('softmaxJacobian', 'float32')} (float32) and ${worst('softmaxJacobian', 'float64')} (float64) ` +
       'for the entries of the Jacobian.',
@@ -75,7 +153,8 @@ function worstUlp(rows, operation, dtype) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const file = new URL('../README.md', import.meta.url);
-  const report = JSON.parse(readFileSync(new URL('results/accuracy.json', import.meta.url), 'utf8'));
-  writeFileSync(file, withAccuracyTable(readFileSync(file, 'utf8'), report));
+  for (const [file, text] of generated()) {
+    writeFileSync(new URL(file, root), text);
+    console.log(`wrote ${file}`);
+  }
 }

@@ -5,8 +5,9 @@
 // Each kind is measured in turn, again and again, so that a busy machine slows them alike; the figures are medians, as
 // ratios to the ordinary rows of the same run. A plain JavaScript loop is measured beside them.
 import { softmax } from 'softmax-native';
-import { reportOptions, significant, write } from './report.mjs';
+import { reportOptions, write } from './report.mjs';
 import { gaussian, machine, medianTimes, random } from './support.mjs';
+import { significant } from './tables.mjs';
 
 const options = reportOptions();
 const { softmax: plainSoftmax } = await import('./plain-loops.mjs');

@@ -7,18 +7,22 @@ const right = 190; // the legend
 const top = 40;
 const bottom = 48;
 
-// Told apart by lightness too.
 const colours = [
-  '#d9480f',
+  '#e8590c',
   '#1c7ed6',
   '#2b8a3e',
   '#9c36b5',
   '#e8a100',
   '#0b9aa8',
-  '#c2255c',
-  '#7a6a58',
+  '#e64980',
+  '#8c6d53',
   '#5c7cfa',
+  '#74b816',
+  '#c92a2a',
+  '#099268',
 ];
+const grey = '#868e96';
+const dashes = ['6 4', '12 4', '2 3', '10 3 2 3'];
 
 /** `lines` are { name, points: [{ x, y }], style: 'bold' | 'plain' | 'dashed' }, all numbers above 0. */
 export function lineChart({ title, lines, xLabel, yLabel }) {
@@ -52,16 +56,14 @@ export function lineChart({ title, lines, xLabel, yLabel }) {
     }),
   ].flat();
   const place = ({ x, y }) => `${xAxis.place(x)},${yAxis.place(y)}`;
-  const stroke = { bold: 'stroke-width="3"', plain: 'stroke-width="1.5"', dashed: 'stroke-dasharray="6 4"' };
-  let roofs = 0;
-  let others = 0;
+  let dashed = 0;
+  let solid = 0;
   const drawn = lines.map(({ name, points: own, style }, i) => {
-    const colour =
+    const look =
       style === 'dashed'
-        ? ['#868e96', '#495057', '#adb5bd'][roofs++ % 3]
-        : colours[others++ % colours.length];
+        ? `stroke="${grey}" stroke-width="1.5" stroke-dasharray="${dashes[dashed++ % dashes.length]}"`
+        : `stroke="${colours[solid++ % colours.length]}" stroke-width="${style === 'bold' ? 3.5 : 1.5}"`;
     const at = top + 8 + 20 * i;
-    const look = `stroke="${colour}" ${stroke[style]}`;
     return [
       `<polyline fill="none" ${look} points="${own.map(place).join(' ')}"/>`,
       `<line ${look} x1="${width - right + 16}" y1="${at}" x2="${width - right + 44}" y2="${at}"/>`,
@@ -83,8 +85,10 @@ ${drawn.join('\n')}
 `;
 }
 
-/** A logarithmic axis from `start` to `end` in pixels, with ticks at the powers of `base` around the values. */
+/** A logarithmic axis from `start` to `end` in pixels, with ticks at powers of `base`, or of its square where that is many. */
 function axisOf(values, base, start, end) {
+  const decades = Math.log(Math.max(...values) / Math.min(...values)) / Math.log(base);
+  if (decades > 8) return axisOf(values, base ** 2, start, end);
   const exponents = values.map((value) => Math.log(value) / Math.log(base));
   // Rounding of the logarithm must not add a tick.
   const low = Math.floor(Math.min(...exponents) + 1e-9);
@@ -101,5 +105,5 @@ function axisOf(values, base, start, end) {
 function label(value) {
   if (value >= 1e6) return `${value / 1e6} M`;
   if (value >= 1e3) return `${value / 1e3} K`;
-  return String(Number(value.toPrecision(3)));
+  return String(Number(value.toPrecision(2)));
 }

@@ -4,12 +4,13 @@
 //   node bench/threads.mjs [--quick] [--threads N] [--output FOLDER] [--json] [--markdown]
 import { spawn } from 'node:child_process';
 import os from 'node:os';
-import { makeCase, makeData, nameOf } from './cases.mjs';
+import { makeCase, makeData } from './cases.mjs';
 import { compare, ratioOf } from './engine.mjs';
 import { ours } from './ours.mjs';
 import { startKernels } from './peers/subprocess.mjs';
-import { duration, reportOptions, significant, write } from './report.mjs';
+import { reportOptions, write } from './report.mjs';
 import { machine, progress } from './support.mjs';
+import { duration, nameOf, significant } from './tables.mjs';
 import { timerOf } from './timer.mjs';
 
 const options = reportOptions();

@@ -1,12 +1,12 @@
 // README.md says what is true: every js snippet runs as a module of its own and prints what its `// =>` comments
-// say, line by line; the accuracy table is the one that bench/results/accuracy.json gives; the table of errors has
-// every code; links lead to files.
+// say, line by line; its tables of measurements, those of bench/README.md and the plots are those that the reports in
+// bench/results give; the table of errors has every code; links lead to files.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { withAccuracyTable } from '../../bench/readme.mjs';
+import { generated } from '../../bench/readme.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
@@ -43,12 +43,14 @@ describe('snippets', () => {
   );
 });
 
-it('has the accuracy table of bench/results/accuracy.json', () => {
+it.each(generated())('%s has the tables or the plot of bench/results', (file, text) => {
+  expect(read(file), 'run npm run bench:readme').toBe(text);
+});
+
+it('states no worst error below what was measured', () => {
   const report = JSON.parse(read('bench/results/accuracy.json')) as {
     rows: { operation: string; dtype: string; worstUlp: number }[];
   };
-  expect(readme, 'run node bench/readme.mjs').toBe(withAccuracyTable(readme, report));
-
   const worst = Math.max(
     ...report.rows
       .filter(({ operation, dtype }) => operation === 'softmax' && dtype === 'float32')
