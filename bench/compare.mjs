@@ -1,6 +1,7 @@
 // Measures a suite of cases side by side: this library, its kernels without Node, memory, and every peer that is there.
 //
-//   node --expose-gc bench/compare.mjs SUITE [--quick] [--threads N] [--output FOLDER] [--json] [--markdown] [--svg]
+//   node --expose-gc bench/compare.mjs SUITE [--quick] [--threads N] [--only TEXT]
+//                                            [--json] [--markdown] [--svg] [--output FOLDER]
 //
 // engine.mjs says how the candidates take turns, suites.mjs which cases there are.
 import { cacheBytes, looksRight, makeData } from './cases.mjs';
@@ -38,7 +39,7 @@ for (const { name, version, absent } of report.peers) {
   progress(absent === undefined ? `${name} ${version}` : `${name} is absent: ${absent}`);
 }
 
-const cases = casesOf(suite, { quick, threads });
+const cases = casesOf(suite, { quick, threads }).filter((c) => nameOf(c).includes(options.only));
 for (const [i, c] of cases.entries()) {
   report.cases.push(await measure(c, `[${i + 1}/${cases.length}] ${nameOf(c)}`));
   globalThis.gc?.(); // frees the arrays of the case

@@ -25,7 +25,7 @@ export async function compare(candidates, options) {
   for (const entrant of running) {
     entrant.slow = entrant.estimate > 15 * fastest && entrant.estimate > 2 * sample;
   }
-  const cost = running.reduce((sum, e) => sum + (e.slow ? 0 : 1.3 * e.calls * e.estimate + 1e6), 0);
+  const cost = running.reduce((sum, e) => sum + (e.slow ? 0 : 1.3 * e.calls * e.estimate + 5e6), 0);
   const rounds = Math.max(fewestRounds, Math.min(mostRounds, Math.floor((budget * 1e9) / cost)));
   const slowEvery = Math.ceil(rounds / 3);
 

@@ -16,6 +16,7 @@ export function reportOptions() {
     options: {
       quick: { type: 'boolean', default: false },
       threads: { type: 'string', default: String(deviceInfo().threads) },
+      only: { type: 'string', default: '' },
       output: { type: 'string', default: resultsFolder },
       json: { type: 'boolean' },
       markdown: { type: 'boolean' },

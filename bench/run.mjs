@@ -1,6 +1,7 @@
 // Runs the benchmarks one after another, each in a process of its own.
 //
-//   npm run bench -- [--suite NAME]... [--quick] [--threads N] [--json] [--markdown] [--svg] [--output FOLDER]
+//   npm run bench -- [--suite NAME]... [--quick] [--threads N] [--only TEXT]
+//                    [--json] [--markdown] [--svg] [--output FOLDER]
 //
 //   small, batch, rows, axis, jacobian   this library beside every peer that is installed: suites.mjs
 //   special                              rows of subnormal results, masked rows and the like beside ordinary ones
@@ -10,7 +11,8 @@
 //   gpu                                  where there is a GPU: every kernel beside a copy and Python libraries
 //
 // --json, --markdown and --svg write the results, tables and plots to FOLDER (bench/results). --quick takes less time for
-// rougher figures, and leaves idle and accuracy out unless they are named.
+// rougher figures, and leaves idle and accuracy out unless they are named. --only leaves out the cases of comparisons
+// whose name in the tables does not contain TEXT.
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,6 +32,7 @@ const { values: options } = parseArgs({
     suite: { type: 'string', multiple: true },
     quick: { type: 'boolean' },
     threads: { type: 'string' },
+    only: { type: 'string' },
     json: { type: 'boolean' },
     markdown: { type: 'boolean' },
     svg: { type: 'boolean' },
@@ -56,7 +59,8 @@ for (const suite of suites) {
 }
 
 const flags = ['quick', 'json', 'markdown', 'svg'].filter((name) => options[name]).map((name) => `--${name}`);
-const given = [...flags, '--output', output, ...(options.threads ? ['--threads', options.threads] : [])];
+const named = ['threads', 'only'].flatMap((name) => (options[name] ? [`--${name}`, options[name]] : []));
+const given = [...flags, '--output', output, ...named];
 // The GPU's suite has options of its own: its results are kept, as a GPU is not always at hand.
 const keepGpu = options.json || !options.quick ? ['--json', path.join(output, 'gpu.json')] : [];
 const gpuOptions = [...(options.quick ? ['--quick'] : []), ...keepGpu];
