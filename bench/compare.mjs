@@ -23,6 +23,12 @@ const options = reportOptions();
 const { quick, threads } = options;
 const suite = process.argv[2];
 
+const cases = casesOf(suite, { quick, threads }).filter((c) => nameOf(c).includes(options.only));
+if (cases.length === 0) {
+  console.log(`No case of ${suite} has ${options.only} in its name.`);
+  process.exit(0);
+}
+
 const kernels = startKernels();
 let python = startPython();
 const peers = await loadPeers();
@@ -39,7 +45,6 @@ for (const { name, version, absent } of report.peers) {
   progress(absent === undefined ? `${name} ${version}` : `${name} is absent: ${absent}`);
 }
 
-const cases = casesOf(suite, { quick, threads }).filter((c) => nameOf(c).includes(options.only));
 for (const [i, c] of cases.entries()) {
   report.cases.push(await measure(c, `[${i + 1}/${cases.length}] ${nameOf(c)}`));
   globalThis.gc?.(); // frees the arrays of the case
