@@ -6,17 +6,32 @@ import { types } from 'node:util';
 import type { FloatArray } from './binding.ts';
 import { describe, detached, outOfMemory, shapeMismatch } from './errors.ts';
 
-export function isFloatArray(value: unknown): value is FloatArray {
-  return types.isFloat32Array(value) || types.isFloat64Array(value);
+export type FloatType = 'Float32Array' | 'Float64Array';
+
+/** The type of a float array; undefined for anything else. Every call asks once, and passes the answer on. */
+export function floatTypeOf(value: unknown): FloatType | undefined {
+  if (types.isFloat32Array(value)) return 'Float32Array';
+  return types.isFloat64Array(value) ? 'Float64Array' : undefined;
 }
 
-/** The name of the type that results for this array have, for error texts. */
-export function typeNameOf(array: FloatArray): 'Float32Array' | 'Float64Array' {
-  return types.isFloat32Array(array) ? 'Float32Array' : 'Float64Array';
+export function isOfType(value: unknown, type: FloatType): value is FloatArray {
+  return floatTypeOf(value) === type;
 }
 
-export function isSameType(value: unknown, array: FloatArray): value is FloatArray {
-  return types.isFloat32Array(array) ? types.isFloat32Array(value) : types.isFloat64Array(value);
+const getters = Object.getOwnPropertyDescriptors(
+  Object.getPrototypeOf(Float32Array.prototype) as Float32Array,
+);
+const getByteOffset = getters.byteOffset.get!;
+const getBuffer = getters.buffer.get!;
+
+/** The standard's getter itself, which takes no time; to find it through the array takes 10 ns. */
+export function byteOffsetOf(array: FloatArray): number {
+  return Reflect.apply(getByteOffset, array, []);
+}
+
+/** As `byteOffsetOf`. The first time it gives an array of 64 bytes or less memory outside the collector's heap. */
+export function bufferOf(array: FloatArray | Int32Array): ArrayBufferLike {
+  return Reflect.apply(getBuffer, array, []);
 }
 
 /**
@@ -49,9 +64,9 @@ function refuseOutput(out: FloatArray | Int32Array, elements: number, name: stri
   throw shapeMismatch(`an array of at least ${elements} elements`, name, `one of ${out.length}`);
 }
 
-/** A new array of the type of `like`. */
-export function allocate(like: FloatArray, elements: number, what: string): FloatArray {
-  return types.isFloat32Array(like)
+/** A new float array. */
+export function allocate(type: FloatType, elements: number, what: string): FloatArray {
+  return type === 'Float32Array'
     ? allocated(Float32Array, elements, what)
     : allocated(Float64Array, elements, what);
 }

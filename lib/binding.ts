@@ -26,12 +26,32 @@ export interface NativeLibrary {
     threads: number,
   ): void;
   softmaxJacobian(x: FloatArray, out: FloatArray, rows: number, k: number, threads: number): void;
+  small: NativeSmallCalls;
   /** For tests: the work in nanoseconds, 70,000 at first, that is worth one more thread. */
   setWorkPerThread(nanoseconds: number): void;
   /** For tests: the size of results in bytes, 8 MiB at first, that are written past the caches. */
   setPastCachesFrom(bytes: number): void;
   cpuInfo(): { isa: string; available: string[]; threads: boolean; passiveWait: boolean };
   cuda: NativeCuda;
+}
+
+/**
+ * Calls on a few elements, without arguments: sizes, logits and results are in these arrays, all over one buffer. Logits
+ * may have as many elements as logits32 or logits64 have, Jacobians as many as results32 or results64.
+ */
+export interface NativeSmallCalls {
+  /** outer, k, inner, and 1 for float64 or 0 for float32 */
+  readonly sizes: Int32Array;
+  readonly logits32: Float32Array;
+  readonly logits64: Float64Array;
+  readonly results32: Float32Array;
+  readonly results64: Float64Array;
+  /** What argmax is. */
+  readonly indices: Int32Array;
+  softmax(this: void): void;
+  rowMax(this: void): void;
+  /** With 1 as `inner`. */
+  softmaxJacobian(this: void): void;
 }
 
 /** Memory of a GPU, freed by `free` or with this object. Only the environment that got it may use it. */

@@ -1,6 +1,6 @@
 // cudaDevice: a GPU, on which tensors are made.
 import { types } from 'node:util';
-import { allocated, checkInput } from './arrays.ts';
+import { allocated, checkInput, floatTypeOf } from './arrays.ts';
 import type { FloatArray } from './binding.ts';
 import { invalidType, outOfRange } from './errors.ts';
 import { gpus, nameOf, onCudaAsync, requireGpu } from './gpus.ts';
@@ -67,7 +67,7 @@ export class CudaDevice {
   ): DeviceTensor<D>;
   tensor(x: unknown, options?: unknown): DeviceTensor<Dtype> {
     const { shape, dtype: asked } = readOptions(options);
-    const input = types.isInt32Array(x) ? { data: x, shape } : readInput(x, shape);
+    const input = types.isInt32Array(x) ? { data: x, shape } : readInput(x, floatTypeOf(x), shape);
     const { data } = input;
     const sizes = input.shape === undefined ? [data.length] : readShape(input.shape);
     const own = dtypeOf(data);

@@ -1,12 +1,13 @@
 // softmaxJacobian: the derivatives of a row's probabilities by its logits, J_ij = p_i * (delta_ij - p_j).
-import { allocate, checkInput, checkOutput, isFloatArray } from './arrays.ts';
+import { allocate, checkInput, checkOutput, floatTypeOf } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
+import { jacobianOnCpu } from './cpu.ts';
 import { outOfRange } from './errors.ts';
 import { onCuda } from './gpus.ts';
 import { readInput, readOut, resultLike, type Like, type Logits, type OutFor } from './input.ts';
 import { readOptions, type CallOptions } from './options.ts';
 import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
-import { elementsOf, layoutOf, rowsOf, times, type Layout } from './shape.ts';
+import { layoutOf, times, type Layout } from './shape.ts';
 import {
   codeOf,
   emptyTensor,
@@ -78,23 +79,23 @@ export function softmaxJacobian<X extends Logits, Out extends OutFor<X>>(
 export function softmaxJacobian(x: unknown, options?: unknown): unknown {
   const { shape, axis, out, threads, device } = readOptions(options);
   const threadCount = readThreads(threads);
-  if (!isFloatArray(x) && isDeviceTensor(x)) return jacobianOfTensor(x, shape, axis, out, device);
+  const type = floatTypeOf(x);
+  if (type === undefined && isDeviceTensor(x)) return jacobianOfTensor(x, shape, axis, out, device);
   const place = readDevice(device);
-  const input = readInput(x, shape);
+  const input = readInput(x, type, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);
   checkLastAxis(layout, Array.isArray(input.shape) ? input.shape.length : 1, axis);
   const target = out === undefined ? undefined : readOut(out, input, layout.k);
 
   // No getter of the caller's runs from here on.
-  const entries = times(elementsOf(layout), layout.k);
-  checkInput(input.data, elementsOf(layout), input.shape);
+  const { rows, k, elements } = layout;
+  const entries = times(elements, k);
+  checkInput(input.data, elements, input.shape);
   if (target !== undefined) checkOutput(target, entries, 'out');
-  const rows = rowsOf(layout);
-  const { k } = layout;
-  const result = target ?? allocate(input.data, entries, `the Jacobian of ${rows} x ${k} logits`);
-  const library = native();
+  const result = target ?? allocate(input.type, entries, `the Jacobian of ${rows} x ${k} logits`);
+  native(); // throws where there is none, for no elements too
   const onGpu = mayUseGpu(place, entries) && jacobianOnGpu(place, input.data, result, rows, k, threadCount);
-  if (entries > 0 && !onGpu) library.softmaxJacobian(input.data, result, rows, k, threadCount);
+  if (entries > 0 && !onGpu) jacobianOnCpu(input, result, target === undefined, layout, threadCount);
   return out === undefined ? resultLike(input, result, k) : out;
 }
 
@@ -132,7 +133,7 @@ function jacobianOfTensor(
   const to = memoryOf(result, 'out');
   return unlessItFails(target === undefined ? [result] : [], () => {
     if (x.length > 0) {
-      onCuda((cuda) => cuda.tensorSoftmaxJacobian(from, to, codeOf(x.dtype), rowsOf(layout), k));
+      onCuda((cuda) => cuda.tensorSoftmaxJacobian(from, to, codeOf(x.dtype), layout.rows, k));
     }
     return result;
   });

@@ -5,17 +5,18 @@ import {
   allocated,
   checkInput,
   checkOutput,
-  isFloatArray,
-  isSameType,
-  typeNameOf,
+  floatTypeOf,
+  isOfType,
+  type FloatType,
 } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
+import { rowMaxOnCpu } from './cpu.ts';
 import { invalidType, outOfRange } from './errors.ts';
 import { onCuda } from './gpus.ts';
 import { readInput, type ElementArray, type IndexArray, type Logits, type Writable } from './input.ts';
 import { readOptions, type CallOptions } from './options.ts';
 import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
-import { copyOf, elementsOf, layoutOf, rowsOf, type Layout, type Shape } from './shape.ts';
+import { copyOf, layoutOf, type Layout, type Shape } from './shape.ts';
 import {
   codeOf,
   emptyTensor,
@@ -100,28 +101,27 @@ export function rowMax(x: unknown, options?: unknown): RowMax<unknown, unknown> 
   const threadCount = readThreads(threads);
   if (keepdims !== undefined && typeof keepdims !== 'boolean')
     throw invalidType('a boolean', 'keepdims', keepdims);
-  if (!isFloatArray(x) && isDeviceTensor(x))
+  const type = floatTypeOf(x);
+  if (type === undefined && isDeviceTensor(x))
     return rowMaxOfTensor(x, shape, axis, keepdims === true, out, device);
   const place = readDevice(device);
-  const input = readInput(x, shape);
+  const input = readInput(x, type, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);
-  const target = readTarget(out, input.data);
+  const target = readTarget(out, input.type);
 
   // No getter of the caller's runs from here on.
-  const elements = elementsOf(layout);
+  const { rows, elements } = layout;
   checkInput(input.data, elements, input.shape);
   checkRowLength(layout);
-  const rows = rowsOf(layout);
   if (target.max !== undefined) checkOutput(target.max, rows, 'out.max');
   if (target.argmax !== undefined) checkOutput(target.argmax, rows, 'out.argmax');
-  const max = target.max ?? allocate(input.data, rows, 'max');
+  const max = target.max ?? allocate(input.type, rows, 'max');
   const argmax = target.argmax ?? allocated(Int32Array, rows, 'argmax');
-  const library = native();
+  native(); // throws where there is none, for no elements too
   const onGpu =
     mayUseGpu(place, elements) && rowMaxOnGpu(place, input.data, max, argmax, layout, threadCount);
-  if (rows > 0 && !onGpu) {
-    library.rowMax(input.data, max, argmax, layout.outer, layout.k, layout.inner, threadCount);
-  }
+  const areNew = target.max === undefined && target.argmax === undefined;
+  if (rows > 0 && !onGpu) rowMaxOnCpu(input, max, argmax, areNew, layout, threadCount);
   return { max, argmax, shape: reducedShape(input.shape as Shape | undefined, layout, keepdims === true) };
 }
 
@@ -134,8 +134,8 @@ function rowMaxOnGpu(
   layout: Layout,
   threads: number,
 ): boolean {
-  const { outer, k, inner } = layout;
-  const call = { operation: 'rowMax', rows: rowsOf(layout), k, contiguous: inner === 1, threads } as const;
+  const { outer, k, inner, rows } = layout;
+  const call = { operation: 'rowMax', rows, k, contiguous: inner === 1, threads } as const;
   return computeOnGpu(place, { ...call, x, result: max }, (cuda, gpu) =>
     cuda.rowMax(gpu, x, max, argmax, outer, k, inner),
   );
@@ -201,10 +201,10 @@ function noPair(out: unknown): Error {
 
 function readTarget(
   out: unknown,
-  x: FloatArray,
+  type: FloatType,
 ): { max: FloatArray | undefined; argmax: Int32Array | undefined } {
   const { max, argmax } = readPair(out);
-  if (max !== undefined && !isSameType(max, x)) throw invalidType(typeNameOf(x), 'out.max', max);
+  if (max !== undefined && !isOfType(max, type)) throw invalidType(type, 'out.max', max);
   if (argmax !== undefined && !types.isInt32Array(argmax))
     throw invalidType('Int32Array', 'out.argmax', argmax);
   return { max, argmax };

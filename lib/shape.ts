@@ -16,6 +16,10 @@ export interface Layout {
   readonly inner: number;
   /** The axis, counted from the first dimension. */
   readonly axis: number;
+  /** outer * inner */
+  readonly rows: number;
+  /** rows * k. Above Number.MAX_SAFE_INTEGER a count is inexact, but still above it, and no array has that many. */
+  readonly elements: number;
 }
 
 /**
@@ -23,7 +27,11 @@ export interface Layout {
  * Each size is read once: what a getter or a proxy says later has no part in the call.
  */
 export function layoutOf(shape: unknown, axis: unknown, length: number): Layout {
-  if (shape === undefined) return { outer: 1, k: length, inner: 1, axis: readAxis(axis, 1) };
+  if (shape !== undefined) return layoutOfShape(shape, axis);
+  return { outer: 1, k: length, inner: 1, axis: readAxis(axis, 1), rows: 1, elements: length };
+}
+
+function layoutOfShape(shape: unknown, axis: unknown): Layout {
   if (!Array.isArray(shape)) throw invalidType('an array of sizes', 'shape', shape);
   const rank = shape.length;
   if (rank === 0) throw outOfRange('at least one size', 'shape', shape);
@@ -38,16 +46,8 @@ export function layoutOf(shape: unknown, axis: unknown, length: number): Layout 
     else if (dimension === along) k = size;
     else inner = times(inner, size);
   }
-  return { outer, k, inner, axis: along };
-}
-
-export function rowsOf(layout: Layout): number {
-  return times(layout.outer, layout.inner);
-}
-
-/** Above Number.MAX_SAFE_INTEGER a count is inexact, but still above it, and no array has that many elements. */
-export function elementsOf(layout: Layout): number {
-  return times(rowsOf(layout), layout.k);
+  const rows = times(outer, inner);
+  return { outer, k, inner, axis: along, rows, elements: times(rows, k) };
 }
 
 /** A checked shape for a result: -0 counts as 0 everywhere, and no result should show it, so that 0 is added. */
@@ -75,7 +75,7 @@ export function readShape(shape: unknown): number[] {
   return Array.from(shape as unknown[], (size, dimension) => readSize(size, dimension) + 0);
 }
 
-/** The number of elements of a checked shape, as inexact as elementsOf. */
+/** The number of elements of a checked shape, as inexact as that of a layout. */
 export function productOf(shape: Shape): number {
   return shape.reduce(times, 1);
 }
@@ -89,7 +89,10 @@ function readSize(size: unknown, dimension: number): number {
 }
 
 function readAxis(axis: unknown, rank: number): number {
-  if (axis === undefined) return rank - 1;
+  return axis === undefined ? rank - 1 : readGivenAxis(axis, rank);
+}
+
+function readGivenAxis(axis: unknown, rank: number): number {
   if (typeof axis !== 'number') throw invalidType('an integer', 'axis', axis);
   if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
     throw outOfRange(`an integer from ${-rank} to ${rank - 1}`, 'axis', axis);

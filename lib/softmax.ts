@@ -1,11 +1,12 @@
 // softmax: a row's elements as probabilities, y_j = exp(x_j) / sum_i exp(x_i).
-import { allocate, checkInput, checkOutput, isFloatArray } from './arrays.ts';
+import { allocate, checkInput, checkOutput, floatTypeOf } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
+import { softmaxOnCpu } from './cpu.ts';
 import { onCuda } from './gpus.ts';
 import { readInput, readOut, resultLike, type Like, type Logits, type OutFor } from './input.ts';
 import { readOptions, type CallOptions } from './options.ts';
 import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
-import { copyOf, elementsOf, layoutOf, rowsOf, type Layout } from './shape.ts';
+import { copyOf, layoutOf, type Layout } from './shape.ts';
 import {
   codeOf,
   emptyTensor,
@@ -38,7 +39,7 @@ export interface SoftmaxOptions<Out = undefined> extends CallOptions {
  * A row with NaN or +Infinity, or with -Infinity only, gives NaN. -Infinity beside other numbers gives 0, and so does
  * every probability below the smallest normal number (2**-126 in float32, 2**-1022 in float64). Empty rows stay empty.
  *
- * @param x - logits: Float32Array or Float64Array, which are read in place; number[] or number[][], computed in
+ * @param x - logits: Float32Array or Float64Array; number[] or number[][], computed in
  *   float64; { data, shape } or { data, dims } with a float array; or a float DeviceTensor
  * @returns the probabilities: `out` where it is given, else a new result of the same form and shape as x
  * @throws TypeError `ERR_INVALID_ARG_TYPE` for an argument of another type, `ERR_DETACHED` for an array without memory;
@@ -74,22 +75,21 @@ export function softmax<X extends Logits, Out extends OutFor<X>>(
 export function softmax(x: unknown, options?: unknown): unknown {
   const { shape, axis, out, threads, device } = readOptions(options);
   const threadCount = readThreads(threads);
-  if (!isFloatArray(x) && isDeviceTensor(x)) return softmaxOfTensor(x, shape, axis, out, device);
+  const type = floatTypeOf(x);
+  if (type === undefined && isDeviceTensor(x)) return softmaxOfTensor(x, shape, axis, out, device);
   const place = readDevice(device);
-  const input = readInput(x, shape);
+  const input = readInput(x, type, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);
   const target = out === undefined ? undefined : readOut(out, input);
 
   // No getter of the caller's runs from here on.
-  const elements = elementsOf(layout);
+  const { elements } = layout;
   checkInput(input.data, elements, input.shape);
   if (target !== undefined) checkOutput(target, elements, 'out');
-  const result = target ?? allocate(input.data, elements, 'the result');
-  const library = native();
+  const result = target ?? allocate(input.type, elements, 'the result');
+  native(); // throws where there is none, for no elements too
   const onGpu = mayUseGpu(place, elements) && softmaxOnGpu(place, input.data, result, layout, threadCount);
-  if (elements > 0 && !onGpu) {
-    library.softmax(input.data, result, layout.outer, layout.k, layout.inner, threadCount);
-  }
+  if (elements > 0 && !onGpu) softmaxOnCpu(input, result, target === undefined, layout, threadCount);
   return out === undefined ? resultLike(input, result) : out;
 }
 
@@ -101,8 +101,8 @@ function softmaxOnGpu(
   layout: Layout,
   threads: number,
 ): boolean {
-  const { outer, k, inner } = layout;
-  const call = { operation: 'softmax', rows: rowsOf(layout), k, contiguous: inner === 1, threads } as const;
+  const { outer, k, inner, rows } = layout;
+  const call = { operation: 'softmax', rows, k, contiguous: inner === 1, threads } as const;
   return computeOnGpu(place, { ...call, x, result }, (cuda, gpu) =>
     cuda.softmax(gpu, x, result, outer, k, inner),
   );

@@ -10,6 +10,7 @@
 #include "cuda_operations.h"
 #include "errors.h"
 #include "operations.h"
+#include "small_calls.h"
 
 #ifdef SOFTMAX_EMULATED_CUDA
 // The controls of the emulated devices (test/emulator).
@@ -75,6 +76,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("setWorkPerThread", Napi::Function::New(env, set_work_per_thread, "setWorkPerThread"));
   exports.Set("setPastCachesFrom", Napi::Function::New(env, set_past_caches_from, "setPastCachesFrom"));
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info, "cpuInfo"));
+  add_small_calls(env, exports);
   add_cuda(env, exports);
 #ifdef SOFTMAX_EMULATED_CUDA
   add_emulator(env, exports);

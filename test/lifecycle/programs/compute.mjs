@@ -1,4 +1,5 @@
-// A call of each function that several threads share, with its results checked.
+// A call of each function that several threads share, and small calls, with their results checked.
+import { threadId } from 'node:worker_threads';
 import { rowMax, softmax, softmaxJacobian } from 'softmax-native';
 
 // Enough for each function to be worth a second thread.
@@ -15,4 +16,10 @@ export function compute() {
   const { argmax } = rowMax(logits, { shape: [rows, k], threads: 4 });
   if (argmax.length !== rows) throw new Error(`${argmax.length} rows`);
   softmaxJacobian(logits.subarray(0, 200 * k), { shape: [200, k], threads: 4 });
+
+  // Few elements go through a buffer, which no other thread may use.
+  for (let i = 0; i < 1000; i++) {
+    const { max } = rowMax(Float32Array.of(threadId, i));
+    if (max[0] !== Math.max(threadId, i)) throw new Error(`the maximum of ${threadId} and ${i} is ${max[0]}`);
+  }
 }
