@@ -2,8 +2,9 @@
 //
 // Types are told by the internal slot (node:util's types), as instanceof fails for an array of another realm: a vm
 // context, a frame, a test runner's sandbox.
+import { Buffer, constants } from 'node:buffer';
 import { types } from 'node:util';
-import type { FloatArray } from './binding.ts';
+import { native, type FloatArray } from './binding.ts';
 import { describe, detached, outOfMemory, shapeMismatch } from './errors.ts';
 
 export type FloatType = 'Float32Array' | 'Float64Array';
@@ -64,26 +65,75 @@ function refuseOutput(out: FloatArray | Int32Array, elements: number, name: stri
   throw shapeMismatch(`an array of at least ${elements} elements`, name, `one of ${out.length}`);
 }
 
-/** A new float array. */
-export function allocate(type: FloatType, elements: number, what: string): FloatArray {
-  return type === 'Float32Array'
-    ? allocated(Float32Array, elements, what)
-    : allocated(Float64Array, elements, what);
+/** The constructor of an array type, as far as it is used here. */
+interface ArrayType<Array> {
+  new (length: number): Array;
+  readonly BYTES_PER_ELEMENT: number;
+}
+interface ViewType<Array> extends ArrayType<Array> {
+  new (buffer: ArrayBuffer): Array;
 }
 
-/** A new array; `what` says what it holds. */
+/** A new array of zeros; `what` says what it holds. */
 export function allocated<Array extends FloatArray | Int32Array>(
-  type: { new (length: number): Array; BYTES_PER_ELEMENT: number },
+  type: ArrayType<Array>,
   elements: number,
   what: string,
 ): Array {
   try {
     return new type(elements);
   } catch {
-    // Too long for a typed array, or more than the system gives.
-    const bytes = elements * type.BYTES_PER_ELEMENT;
-    throw outOfMemory('a size that can be allocated', what, `${elements} elements, ${bytes} bytes`);
+    throw tooLarge(type, elements, what);
   }
+}
+
+/** A new array for a result, which is written as a whole before anybody sees it. */
+export function allocate(type: FloatType, elements: number, what: string): FloatArray {
+  return type === 'Float32Array'
+    ? newResult(Float32Array, elements, what)
+    : newResult(Float64Array, elements, what);
+}
+
+/** The same for indices. */
+export function allocateIndices(elements: number, what: string): Int32Array {
+  return newResult(Int32Array, elements, what);
+}
+
+/** In bytes. Smaller arrays take no less time without zeros. */
+const largeResult = 2 ** 14;
+
+function newResult<Array extends FloatArray | Int32Array>(
+  type: ViewType<Array>,
+  elements: number,
+  what: string,
+): Array {
+  return elements * type.BYTES_PER_ELEMENT < largeResult
+    ? allocated(type, elements, what)
+    : newLargeResult(type, elements, what);
+}
+
+/** An array of whatever was in memory: nothing has to make it zeros before it is written. */
+function newLargeResult<Array extends FloatArray | Int32Array>(
+  type: ViewType<Array>,
+  elements: number,
+  what: string,
+): Array {
+  const bytes = elements * type.BYTES_PER_ELEMENT;
+  if (bytes > constants.MAX_LENGTH) return allocated(type, elements, what);
+  let result;
+  try {
+    result = new type(Buffer.allocUnsafeSlow(bytes).buffer);
+  } catch {
+    throw tooLarge(type, elements, what);
+  }
+  native().prepareResult(result);
+  return result;
+}
+
+/** An array is too long for its type, or the system does not give as much. */
+function tooLarge(type: ArrayType<unknown>, elements: number, what: string): Error {
+  const bytes = elements * type.BYTES_PER_ELEMENT;
+  return outOfMemory('a size that can be allocated', what, `${elements} elements, ${bytes} bytes`);
 }
 
 /**

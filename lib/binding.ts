@@ -27,6 +27,8 @@ export interface NativeLibrary {
   ): void;
   softmaxJacobian(x: FloatArray, out: FloatArray, rows: number, k: number, threads: number): void;
   small: NativeSmallCalls;
+  /** For a large new array, before its first element is written: makes its memory cheaper to use. */
+  prepareResult(array: FloatArray | Int32Array): void;
   /** For tests: the work in nanoseconds, 70,000 at first, that is worth one more thread. */
   setWorkPerThread(nanoseconds: number): void;
   /** For tests: the size of results in bytes, 8 MiB at first, that are written past the caches. */

@@ -2,7 +2,7 @@
 import { types } from 'node:util';
 import {
   allocate,
-  allocated,
+  allocateIndices,
   checkInput,
   checkOutput,
   floatTypeOf,
@@ -116,7 +116,7 @@ export function rowMax(x: unknown, options?: unknown): RowMax<unknown, unknown> 
   if (target.max !== undefined) checkOutput(target.max, rows, 'out.max');
   if (target.argmax !== undefined) checkOutput(target.argmax, rows, 'out.argmax');
   const max = target.max ?? allocate(input.type, rows, 'max');
-  const argmax = target.argmax ?? allocated(Int32Array, rows, 'argmax');
+  const argmax = target.argmax ?? allocateIndices(rows, 'argmax');
   native(); // throws where there is none, for no elements too
   const onGpu =
     mayUseGpu(place, elements) && rowMaxOnGpu(place, input.data, max, argmax, layout, threadCount);

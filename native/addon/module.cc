@@ -9,6 +9,7 @@
 #include "cpu/cpu.h"
 #include "cuda_operations.h"
 #include "errors.h"
+#include "new_results.h"
 #include "operations.h"
 #include "small_calls.h"
 
@@ -76,6 +77,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("setWorkPerThread", Napi::Function::New(env, set_work_per_thread, "setWorkPerThread"));
   exports.Set("setPastCachesFrom", Napi::Function::New(env, set_past_caches_from, "setPastCachesFrom"));
   exports.Set("cpuInfo", Napi::Function::New(env, cpu_info, "cpuInfo"));
+  add_operation(env, exports, "prepareResult", prepare_result);
   add_small_calls(env, exports);
   add_cuda(env, exports);
 #ifdef SOFTMAX_EMULATED_CUDA

@@ -8,7 +8,9 @@ import { detached, expectRefusal, overlapping, shapeMismatch, wrongType } from '
 const logits = [1, 2, 3, 4, 5, 6];
 const expected = softmax(Float32Array.from(logits), { shape: [2, 3] });
 
-function detach(array: Float32Array | Int32Array): void {
+type AnyArray = Float32Array | Float64Array | Int32Array;
+
+function detach(array: AnyArray): void {
   structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] });
 }
 
@@ -189,6 +191,30 @@ describe('resizable buffers', () => {
     expect(softmax(tracking)).toEqual(new Float32Array(0));
     buffer.resize(32);
     expect(softmax(fixed)).toHaveLength(6);
+  });
+});
+
+describe('new results', () => {
+  // From 16 KB on memory is taken that is not made zeros, from 4 MB on huge pages are asked for.
+  it.each([2 ** 12 - 1, 2 ** 12, 2 ** 20])('of %i rows have memory of their own', (count) => {
+    const x = Float32Array.from({ length: count }, (_, i) => (i * 37) % 101);
+    const shape = [count, 1];
+    const { max, argmax } = rowMax(x, { shape });
+    const empty = rowMax(new Float64Array(0), { shape: [count, 0] });
+    const results: [AnyArray, AnyArray][] = [
+      [softmax(x, { shape }), new Float32Array(count).fill(1)],
+      [softmax(Float64Array.from(x), { shape }), new Float64Array(count).fill(1)],
+      [softmaxJacobian(x, { shape }), new Float32Array(count)],
+      [max, x],
+      [argmax, new Int32Array(count)],
+      [empty.max, new Float64Array(count).fill(-Infinity)],
+      [empty.argmax, new Int32Array(count).fill(-1)],
+    ];
+    for (const [result, elements] of results) {
+      expect(Buffer.compare(Buffer.from(result.buffer), Buffer.from(elements.buffer))).toBe(0);
+      detach(result);
+      expect(result.length).toBe(0);
+    }
   });
 });
 

@@ -12,12 +12,14 @@ import { expectRefusal, outOfRange, overlapping, product } from './support.ts';
 type AnyArray = FloatArray | Int32Array;
 type ArrayType = typeof Float32Array | typeof Float64Array | typeof Int32Array;
 
-/** Up to more elements than are copied. */
+/** Up to more elements than are copied, in rows of any length. */
 const most = Math.max(...Object.values(few)) + 1;
 const sizes = Array.from({ length: most + 1 }, (_, size) => size);
 const shapes = [
   ...sizes.map((k) => [k]),
-  ...sizes.flatMap((rows) => sizes.filter((k) => rows * k <= most).map((k) => [rows, k])),
+  ...[0, 1, 2, 3, 8, 16, 17, most].flatMap((rows) =>
+    sizes.filter((k) => rows * k <= most).map((k) => [rows, k]),
+  ),
   [2, 3, 5],
   [3, 2, 4, 2],
 ];
@@ -67,10 +69,10 @@ function shared({ BYTES_PER_ELEMENT: bytes, name }: ArrayType, length: number): 
 /** Arrays of `length` elements, or a few more, in memory of each kind. */
 const memories: Record<string, (type: ArrayType, length: number) => AnyArray> = {
   'their own memory': (type, length) => new type(length),
-  'the middle of a buffer': (type, length) => new type(length + 5).subarray(3, length + 3),
+  'the middle of a buffer, with room for more': (type, length) =>
+    new type(length + 5).subarray(3, length + 4),
   'shared memory': shared,
   'another realm': (type, length) => new (vm.runInContext(type.name, realm) as ArrayType)(length),
-  'an array with room for more': (type, length) => new type(length + 3),
 };
 
 const filler = 123;

@@ -1,0 +1,60 @@
+// A new page of memory costs more than the softmax that is written to it: the system finds, zeroes and maps it at its
+// first use, and takes it back with the array. On a 2-core virtual machine, calls on 1000 x 1000 logits took 1.3 ms with
+// an `out` that was used before, 3.5 ms with new arrays, and 1.5 ms with what is done here; the Jacobians of 64 x 1000
+// logits, 256 MB, 38, 165 and 70 ms.
+#include "new_results.h"
+
+#include <cstdint>
+#include <cstdlib>
+
+#include "arguments.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
+namespace softmax_native::addon {
+namespace {
+
+// glibc's malloc gives freed memory back to the system, until a program frees a block of more than 128 KB: from then on
+// it keeps as much as twice the largest such block, of up to 32 MB, and serves blocks up to that size from it. Here that
+// happens before the first large result, because the garbage collector frees arrays by tens of megabytes at a time. Where
+// the environment sets malloc's thresholds they stay.
+void let_malloc_keep_memory() {
+#if defined(__GLIBC__)
+  constexpr size_t kLargest = (size_t{32} << 20) - (size_t{64} << 10);
+  void* volatile block = std::malloc(kLargest);
+  std::free(block);
+#endif
+}
+
+// From this size on NumPy asks for huge pages too.
+constexpr size_t kLeastForHugePages = size_t{4} << 20;
+
+// Where the system leaves the choice to programs (transparent_hugepage/enabled is `madvise`), 2 MB at a time.
+void ask_for_huge_pages(void* data, size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+  if (begin < end) static_cast<void>(madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE));
+#else
+  static_cast<void>(data), static_cast<void>(bytes);
+#endif
+}
+
+}  // namespace
+
+napi_value prepare_result(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  static const bool once = (let_malloc_keep_memory(), true);
+  static_cast<void>(once);
+  View array;
+  if (!read_view(env, arguments[0], &array)) return nullptr;
+  const size_t bytes = array.length * array.element_size();
+  if (bytes >= kLeastForHugePages) ask_for_huge_pages(array.data, bytes);
+  return nullptr;
+}
+
+}  // namespace softmax_native::addon
