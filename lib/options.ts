@@ -31,10 +31,13 @@ export interface CallOptions {
 /** The options as an object, empty where none were given. */
 export function readOptions(options: unknown): Readonly<Record<string, unknown>> {
   if (options === undefined) return none;
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw invalidType('an object such as { shape }', 'options', options);
-  }
-  return options as Readonly<Record<string, unknown>>;
+  return typeof options === 'object' && options !== null && !Array.isArray(options)
+    ? (options as Readonly<Record<string, unknown>>)
+    : refuse(options);
+}
+
+function refuse(options: unknown): never {
+  throw invalidType('an object such as { shape }', 'options', options);
 }
 
 const none = Object.freeze({});

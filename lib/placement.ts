@@ -53,9 +53,12 @@ export function setDefaultDevice(device: Device): void {
 
 /** Reads the option `device`. A GPU that it names can be used. */
 export function readDevice(device: unknown): Place {
-  if (device !== undefined) return placeOf(device, 'device');
-  const name = byDefault ?? defaultDevice();
-  return name === 'auto' ? byCost : placeOf(name, defaultName);
+  if (device === undefined) return byDefault === 'auto' ? byCost : defaultPlace();
+  return placeOf(device, 'device');
+}
+
+function defaultPlace(): Place {
+  return placeOf(defaultDevice(), defaultName);
 }
 
 /** Reads an option that names a GPU, by default the first that can be used. */

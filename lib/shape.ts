@@ -28,7 +28,8 @@ export interface Layout {
  */
 export function layoutOf(shape: unknown, axis: unknown, length: number): Layout {
   if (shape !== undefined) return layoutOfShape(shape, axis);
-  return { outer: 1, k: length, inner: 1, axis: readAxis(axis, 1), rows: 1, elements: length };
+  const along = axis === undefined ? 0 : readAxis(axis, 1);
+  return { outer: 1, k: length, inner: 1, axis: along, rows: 1, elements: length };
 }
 
 function layoutOfShape(shape: unknown, axis: unknown): Layout {
@@ -89,10 +90,7 @@ function readSize(size: unknown, dimension: number): number {
 }
 
 function readAxis(axis: unknown, rank: number): number {
-  return axis === undefined ? rank - 1 : readGivenAxis(axis, rank);
-}
-
-function readGivenAxis(axis: unknown, rank: number): number {
+  if (axis === undefined) return rank - 1;
   if (typeof axis !== 'number') throw invalidType('an integer', 'axis', axis);
   if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
     throw outOfRange(`an integer from ${-rank} to ${rank - 1}`, 'axis', axis);

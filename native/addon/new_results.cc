@@ -52,6 +52,7 @@ napi_value prepare_result(napi_env env, napi_callback_info info) {
   static_cast<void>(once);
   View array;
   if (!read_view(env, arguments[0], &array)) return nullptr;
+  if (!array.is_float() && array.type != napi_int32_array) return nullptr;
   const size_t bytes = array.length * array.element_size();
   if (bytes >= kLeastForHugePages) ask_for_huge_pages(array.data, bytes);
   return nullptr;

@@ -150,6 +150,16 @@ describe('the native softmaxJacobian', () => {
   });
 });
 
+it('the native prepareResult changes no element, and takes anything', () => {
+  const prepare = native().prepareResult as (value?: unknown) => unknown;
+  const large = new Float32Array(2 ** 21).fill(7);
+  for (const value of [large, large.subarray(1, 2 ** 20), x, new Float32Array(0), ...notFloats]) {
+    expect(prepare(value)).toBeUndefined();
+  }
+  expect(prepare()).toBeUndefined();
+  expect(large.every((element) => element === 7)).toBe(true);
+});
+
 describe.runIf(!native().cuda.info().built)('the native functions for GPUs, in a build without CUDA,', () => {
   const cuda = native().cuda as unknown as Record<string, (...values: unknown[]) => unknown>;
 
