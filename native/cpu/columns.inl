@@ -117,7 +117,8 @@ struct SideBySide {
   bool any_irregular;
   bool ordinary;  // all logits of all lanes are
 
-  SideBySide(T* tile, int k) : head(tile) {
+  // The writer, where there is one, goes on with the results before.
+  SideBySide(T* tile, int k, Writer<V>* writer) : head(tile), writer_(writer) {
     RangeOf<V> range;
     for (int j = 0; j < k; j++) range.include(Lanes<V>::load(tile + j * W));
     shift = shift_of(range.max);
@@ -151,6 +152,9 @@ struct SideBySide {
       const Pair<Block> term = terms.template at<Block>(j);
       Lanes<Block>::store(kept->head + j * W, term.head);
       Lanes<Block>::store(kept->tail + j * W, term.tail);
+      if (kept->writer_) {
+        for (int i = 0; i < Lanes<Block>::width; i += W) kept->writer_->step();
+      }
       return term;
     }
   };
@@ -160,6 +164,8 @@ struct SideBySide {
     const TermsOf<V, all_ordinary> terms = {tile, shift, exp_reference(exponent)};
     return sum_columns<cpu::kShortRow<T>>(exponent, k, KeptTerms<all_ordinary>{terms, this});
   }
+
+  Writer<V>* writer_;
 };
 
 // The sum of long rows, which come in chunks.
@@ -392,13 +398,12 @@ struct ShortRows {
     }
   }
 
-  // Writes the group's rows to y, or appends them by the writer.
-  void store(const T* tile, T* y, Writer<V>* writer) const {
-    if (!writer && k >= quad && rows >= W) return store_turned(tile, y);
+  // Writes the group's rows to y, which need have no room beyond them.
+  void store(const T* tile, T* y) const {
+    if (k >= quad && rows >= W) return store_turned(tile, y);
     alignas(64) T buffer[room];
     store_turned(tile, buffer);
     const int64_t n = smaller(rows, W) * k;
-    if (writer) return writer->write(buffer, n);
     for (int64_t i = 0; i < n; i += W) store_up_to<V>(y + i, n - i, Lanes<V>::load(buffer + i));
   }
 };
@@ -406,13 +411,20 @@ struct ShortRows {
 template <class V, class T>
 inline void softmax_short_rows(const T* x, T* y, int64_t rows, int k, Writer<V>* writer) {
   constexpr int W = Lanes<V>::width;
-  alignas(64) T tile[(cpu::kShortRow<T> + Lanes<V>::quad) * W];
+  alignas(64) T tile[(cpu::kShortRow<T> + Lanes<V>::quad) * W], waiting[ShortRows<V>::room];
   for (int64_t row = 0; row < rows; row += W) {
     const ShortRows<V> source = {x + row * k, k, rows - row};
     source.load(tile);
-    SideBySide<V>(tile, k).write_probabilities(tile, k);
-    source.store(tile, y + row * k, writer);
+    SideBySide<V>(tile, k, writer).write_probabilities(tile, k);
+    if (writer) {
+      writer->finish();
+      source.store_turned(tile, waiting);
+      writer->append_later(waiting, smaller(W, rows - row) * k);
+    } else {
+      source.store(tile, y + row * k);
+    }
   }
+  if (writer) writer->finish();
 }
 
 template <class V, bool ordinary>

@@ -8,11 +8,11 @@
 namespace softmax_native {
 namespace {
 
-// Jacobians up to this size are made side by side, one in each lane. Larger ones are made line by line.
+// Jacobians of rows up to this length are made side by side, one in each lane. Larger ones are made line by line.
 constexpr int kShortJacobian = 16;
 
-// Entries that are made before they are handed to the writer.
-constexpr int kEntriesTogether = 1024;
+// Lines up to this length are made in a buffer where they are to be written past the caches.
+constexpr int kShortLine = 64;
 
 template <class V, class T>
 inline void diagonal_along(const T* x, const T* p, int64_t k, T* diagonal) {
@@ -45,36 +45,51 @@ inline void diagonal_along(const T* x, const T* p, int64_t k, T* diagonal) {
   diagonal[peak] = jacobian_diagonal(p[peak], all.sum, others.total());
 }
 
-// The lines [first, last) of a Jacobian, written to their places in it or appended by the writer.
+// The lines [first, last) of a Jacobian, written to their places in it or appended by the writer. After the k
+// probabilities a register may be read, whose contents do not matter.
 template <class V, class T>
 inline void jacobian_lines_along(const T* p, const T* diagonal, int64_t k, int64_t first, int64_t last, T* jacobian,
                                  Writer<V>* writer) {
   constexpr int W = Lanes<V>::width;
-  alignas(64) T made[2 * kEntriesTogether + W];
-  int waiting = 0;  // entries in it
+  const V nan = broadcast<V>(canonical_nan<T>());
   for (int64_t i = first; i < last; i++) {
+    const bool is_nan = p[i] != p[i];
     const V p_i_up = broadcast<V>(jacobian_scale_up(p[i]));
-    for (int64_t from = 0; from < k; from += kEntriesTogether) {
-      const int n = static_cast<int>(smaller(kEntriesTogether, k - from));
-      T* line = writer ? made + waiting : jacobian + i * k + from;
-      int j = 0;
-      for (; j + W <= n; j += W) {
-        Lanes<V>::store(line + j, jacobian_off_diagonal(p_i_up, Lanes<V>::load(p + from + j)));
-      }
-      if (j < n) {
-        const V rest = jacobian_off_diagonal(p_i_up, Lanes<V>::load_part(p + from + j, n - j, T(0)));
-        Lanes<V>::store_part(line + j, n - j, rest);
-      }
-      if (p[i] != p[i]) fill(line, n, canonical_nan<T>());
-      if (i >= from && i < from + n) line[i - from] = diagonal[i];
-      if (!writer) continue;
-      waiting += n;
-      if (waiting < kEntriesTogether) continue;
-      writer->write(made, waiting);
-      waiting = 0;
+    const auto entries = [&](int64_t j) SOFTMAX_INLINED {
+      return is_nan ? nan : jacobian_off_diagonal(p_i_up, Lanes<V>::load(p + j));
+    };
+    if (writer) {
+      writer->append(k, [&](int64_t j) SOFTMAX_INLINED {
+        const V made = entries(j);
+        if (i - j < 0 || i - j >= W) return made;
+        alignas(64) T with_diagonal[W];
+        Lanes<V>::store(with_diagonal, made);
+        with_diagonal[i - j] = diagonal[i];
+        return Lanes<V>::load(with_diagonal);
+      });
+    } else {
+      T* line = jacobian + i * k;
+      for (int64_t j = 0; j < k; j += W) store_up_to<V>(line + j, k - j, entries(j));
+      line[i] = diagonal[i];
     }
   }
-  if (writer) writer->write(made, waiting);
+}
+
+// A whole Jacobian, to a buffer with room for a register after it. Meanwhile the writer goes on with the results before.
+template <class V, class T>
+inline void jacobian_in_buffer(const T* p, const T* diagonal, int k, T* buffer, Writer<V>* writer) {
+  constexpr int W = Lanes<V>::width;
+  for (int i = 0; i < k; i++) {
+    T* line = buffer + i * k;
+    const V p_i_up = broadcast<V>(jacobian_scale_up(p[i]));
+    // What is made beyond the line, the next one replaces.
+    for (int j = 0; j < k; j += W) {
+      Lanes<V>::store(line + j, jacobian_off_diagonal(p_i_up, Lanes<V>::load(p + j)));
+      writer->step();
+    }
+    if (p[i] != p[i]) fill(line, k, canonical_nan<T>());
+    line[i] = diagonal[i];
+  }
 }
 
 // Probabilities and diagonals of up to `width` short rows, side by side in tiles.
@@ -86,10 +101,10 @@ struct ShortDiagonals {
   V irregular;
   bool any_irregular;
 
-  ShortDiagonals(const ShortRows<V>& source, int k) {
+  ShortDiagonals(const ShortRows<V>& source, int k, Writer<V>* writer) {
     alignas(64) T tile[most * W];
     source.load(tile);
-    const SideBySide<V> rows(tile, k);
+    const SideBySide<V> rows(tile, k, writer);
     rows.write_probabilities(probabilities, k);
     irregular = rows.irregular;
     any_irregular = rows.any_irregular;
@@ -150,9 +165,9 @@ struct ShortDiagonals {
 };
 
 // Writes the entries of `width` Jacobians of k * k >= quad entries, one after another, from where their rows lie side by
-// side.
+// side. Meanwhile the writer, where there is one, goes on with the results before.
 template <class V, class T>
-inline void store_entries(const ShortDiagonals<V>& rows, int k, T* to) {
+inline void store_entries(const ShortDiagonals<V>& rows, int k, T* to, Writer<V>* writer) {
   constexpr int W = Lanes<V>::width, quad = Lanes<V>::quad;
   V p[kShortJacobian], up[kShortJacobian];
   for (int j = 0; j < k; j++) {
@@ -174,6 +189,7 @@ inline void store_entries(const ShortDiagonals<V>& rows, int k, T* to) {
       if (++j == k) i++, j = 0;
     }
     Lanes<V>::store_quads(to + entry, entries, columns);
+    for (int c = 0; writer && c < quad; c++) writer->step();
   }
 }
 
@@ -181,31 +197,44 @@ inline void store_entries(const ShortDiagonals<V>& rows, int k, T* to) {
 template <class V, class T>
 inline void short_jacobians(const T* x, T* jacobian, int64_t rows, int k, Writer<V>* writer) {
   constexpr int W = Lanes<V>::width;
+  constexpr int side_by_side = kShortJacobian * kShortJacobian * W, one = kShortLine * kShortLine;
+  // Results are made in one of them while those in the other are written.
+  alignas(64) T buffers[2][(side_by_side > one ? side_by_side : one) + W];
+  T *buffer = buffers[0], *other = buffers[1];
+  const auto append_buffer = [&](int64_t n) {
+    writer->append_later(buffer, n);
+    T* made = buffer;
+    buffer = other;
+    other = made;
+  };
   const int64_t entries = int64_t(k) * k;
-  for (int64_t row = 0; row < rows; row += W) {
+  for (int64_t row = 0; row < rows; row += W, jacobian += W * entries) {
     const ShortRows<V> source = {x + row * k, k, rows - row};
-    const ShortDiagonals<V> diagonals(source, k);
+    const ShortDiagonals<V> diagonals(source, k, writer);
     const int64_t n = smaller(W, rows - row);
-    T* first = jacobian + row * entries;
     if (k > kShortJacobian) {
       alignas(64) T p[ShortRows<V>::room], diagonal[ShortRows<V>::room];
       source.store_turned(diagonals.probabilities, p);
       source.store_turned(diagonals.diagonals, diagonal);
       for (int64_t i = 0; i < n; i++) {
-        jacobian_lines_along<V>(p + i * k, diagonal + i * k, k, 0, k, first + i * entries, writer);
+        if (writer && k <= kShortLine) {
+          jacobian_in_buffer(p + i * k, diagonal + i * k, k, buffer, writer);
+          append_buffer(entries);
+        } else {
+          jacobian_lines_along<V>(p + i * k, diagonal + i * k, k, 0, k, jacobian + i * entries, writer);
+        }
       }
-    } else if (n == W && !writer) {
-      store_entries(diagonals, k, first);
+    } else if (writer) {
+      store_entries(diagonals, k, buffer, writer);
+      append_buffer(n * entries);
+    } else if (n == W) {
+      store_entries(diagonals, k, jacobian, writer);
     } else {
-      alignas(64) T made[kShortJacobian * kShortJacobian * W + W];
-      store_entries(diagonals, k, made);
-      if (writer) {
-        writer->write(made, n * entries);
-      } else {
-        for (int64_t i = 0; i < n * entries; i++) first[i] = made[i];
-      }
+      store_entries(diagonals, k, buffer, writer);
+      for (int64_t i = 0; i < n * entries; i++) jacobian[i] = buffer[i];
     }
   }
+  if (writer) writer->finish();
 }
 
 // Jacobians of whole rows. `memory` holds jacobian_elements(k) values.

@@ -71,24 +71,28 @@ struct KeepNothing {
   KeepNothing of_chunk(int64_t, T) const {
     return *this;
   }
-  template <class V>
-  void operator()(int64_t, Pair<V>) const {}
+  template <class Block>
+  void operator()(int64_t, Pair<Block>) const {}
 };
 
-// Writes a row's exponentials to two arrays with room for a whole last register, and their chunks' references.
-template <class T>
+// Writes a row's exponentials to two arrays with room for a whole last register, and their chunks' references. Meanwhile
+// the writer, where there is one, goes on with the results before.
+template <class V, class T = Scalar<V>>
 struct KeepTerms {
   T* head;
   T* tail;
   T* exponents;
+  Writer<V>* writer;
   KeepTerms of_chunk(int64_t chunk, T exponent) const {
     exponents[chunk] = exponent;
-    return {head + chunk * kChunk, tail + chunk * kChunk, exponents};
+    return {head + chunk * kChunk, tail + chunk * kChunk, exponents, writer};
   }
-  template <class V>
-  void operator()(int64_t column, Pair<V> term) const {
-    Lanes<V>::store(head + column, term.head);
-    Lanes<V>::store(tail + column, term.tail);
+  template <class Block>
+  SOFTMAX_FN void operator()(int64_t column, Pair<Block> term) const {
+    Lanes<Block>::store(head + column, term.head);
+    Lanes<Block>::store(tail + column, term.tail);
+    if (!writer) return;
+    for (int i = 0; i < Lanes<Block>::width; i += Lanes<V>::width) writer->step();
   }
 };
 
@@ -199,7 +203,6 @@ inline RowTotal<T> total_of_row(const T* x, int64_t k, Keep keep) {
 }
 
 // Probabilities from kept exponentials. `factor` takes them from their chunk's reference to the row's (a power of two).
-// The result may replace the heads.
 template <class V, bool scaled, bool ordinary, class T>
 inline void divide_kept(const T* head, const T* tail, T* y, int64_t n, Pair<T> inverse, T factor) {
   constexpr int W = Lanes<V>::width;
@@ -214,7 +217,7 @@ inline void divide_kept(const T* head, const T* tail, T* y, int64_t n, Pair<T> i
 
 // Probabilities of a whole row from its kept exponentials.
 template <class V, class T>
-inline void divide_kept_row(KeepTerms<T> kept, T* y, int64_t k, const RowTotal<T>& row) {
+inline void divide_kept_row(const KeepTerms<V>& kept, T* y, int64_t k, const RowTotal<T>& row) {
   // The factor 2^(chunk's - row's reference) may be below the normal range where the products are not: it is taken
   // 2^headroom times too large, which the scaled terms leave room for, and the reciprocal as much too small.
   constexpr int headroom = Format<T>::scale / 3;
@@ -244,25 +247,29 @@ constexpr int64_t in_registers(int64_t elements) {
 
 template <class V>
 constexpr int64_t kept_elements(int64_t k) {
-  return 2 * in_registers<V>(k + Lanes<V>::width) + in_registers<V>((k + kChunk - 1) / kChunk);
+  return 3 * in_registers<V>(k + Lanes<V>::width) + in_registers<V>((k + kChunk - 1) / kChunk);
 }
 
 template <class V, class T>
-inline KeepTerms<T> kept_in(T* memory, int64_t k) {
-  T* tail = memory + in_registers<V>(k + Lanes<V>::width);
-  return {memory, tail, tail + in_registers<V>(k + Lanes<V>::width)};
+inline KeepTerms<V> kept_in(T* memory, int64_t k, Writer<V>* writer) {
+  const int64_t part = in_registers<V>(k + Lanes<V>::width);
+  return {memory, memory + part, memory + 3 * part, writer};
 }
 
-// Probabilities of a row whose exponentials are kept. The writer, where there is one, gets the result.
+// The part of it for results that wait to be written.
 template <class V, class T>
-inline void write_kept_row(KeepTerms<T> kept, T* y, int64_t k, const RowTotal<T>& row, Writer<V>* writer) {
-  T* to = writer ? kept.head : y;
+inline T* waiting_in(T* memory, int64_t k) {
+  return memory + 2 * in_registers<V>(k + Lanes<V>::width);
+}
+
+// Probabilities of a row whose exponentials are kept.
+template <class V, class T>
+inline void write_kept_row(const KeepTerms<V>& kept, T* y, int64_t k, const RowTotal<T>& row) {
   if (row.regular) {
-    divide_kept_row<V>(kept, to, k, row);
+    divide_kept_row<V>(kept, y, k, row);
   } else {
-    fill(to, k, canonical_nan<T>());
+    fill(y, k, canonical_nan<T>());
   }
-  if (writer) writer->write(kept.head, k);
 }
 
 // Softmax of a row that fits into a register. Its operations wait for each other from the first to the last, so that only
@@ -287,34 +294,41 @@ inline void softmax_row_in_register(const T* x, T* y, int k) {
   store_up_to<V>(y, k, probability(term, inverses));
 }
 
-// A row's sum and what follows from it are some fifty operations that wait for each other: rows that are short beside
-// them are added up before the first of them is finished.
+// A row's sum and what follows from it are some fifty operations that wait for each other: so a few rows that are short
+// beside them are added up before the first of them is finished.
 constexpr int kRowsTogether = 4;
 template <class T>
 constexpr int kRowTogether = 2048 / sizeof(T);  // the longest such row
 
-// Softmax of up to kRowsTogether rows.
 template <class V, class T>
-inline void softmax_rows_together(const T* x, T* y, int rows, int64_t k, Writer<V>* writer) {
+inline void softmax_rows_together(const T* x, T* y, int64_t rows, int64_t k, Writer<V>* writer) {
   alignas(64) T memory[kRowsTogether][kept_elements<V>(kRowTogether<T>)];
+  alignas(64) T waiting[kRowsTogether * kRowTogether<T> + Lanes<V>::width];
   Range<V> range[kRowsTogether];
   T shift[kRowsTogether], exponent[kRowsTogether];
   AddedTerms<V> added[kRowsTogether];
   RowTotal<T> total[kRowsTogether];
-  for (int row = 0; row < rows; row++) {
-    range[row] = range_of<V>(x + row * k, k);
-    shift[row] = shift_of(range[row].max);
+  for (; rows > 0; rows -= kRowsTogether, x += kRowsTogether * k, y += kRowsTogether * k) {
+    const int n = static_cast<int>(smaller(kRowsTogether, rows));
+    for (int row = 0; row < n; row++) {
+      range[row] = range_of<V>(x + row * k, k);
+      shift[row] = shift_of(range[row].max);
+    }
+    for (int row = 0; row < n; row++) {
+      const KeepTerms<V> kept = kept_in<V>(memory[row], k, writer);
+      exponent[row] = add_chunk<V>(x + row * k, k, 0, range[row], shift[row], kept, added[row]);
+    }
+    for (int row = 0; row < n; row++) {
+      total[row] = row_total(added[row].fold(exponent[row], static_cast<int>(k)), range[row], shift[row]);
+    }
+    if (writer) writer->finish();
+    T* to = writer ? waiting : y;
+    for (int row = 0; row < n; row++) {
+      write_kept_row<V>(kept_in<V>(memory[row], k, writer), to + row * k, k, total[row]);
+    }
+    if (writer) writer->append_later(waiting, n * k);
   }
-  for (int row = 0; row < rows; row++) {
-    const KeepTerms<T> kept = kept_in<V>(memory[row], k);
-    exponent[row] = add_chunk<V>(x + row * k, k, 0, range[row], shift[row], kept, added[row]);
-  }
-  for (int row = 0; row < rows; row++) {
-    total[row] = row_total(added[row].fold(exponent[row], static_cast<int>(k)), range[row], shift[row]);
-  }
-  for (int row = 0; row < rows; row++) {
-    write_kept_row<V>(kept_in<V>(memory[row], k), y + row * k, k, total[row], writer);
-  }
+  if (writer) writer->finish();
 }
 
 // Probabilities of n logits.
@@ -357,7 +371,7 @@ inline void write_probabilities(const T* x, T* y, int64_t first, int64_t last, c
     } else {
       probabilities_of<V, false, false>(x + i, to, n, row.shift, row.sum);
     }
-    if (writer) writer->write(buffer, n);
+    if (writer) writer->append(n, [&](int64_t j) { return Lanes<V>::load(buffer + j); });
   }
 }
 
@@ -366,23 +380,22 @@ inline void write_probabilities(const T* x, T* y, int64_t first, int64_t last, c
 template <class V, class T>
 inline void softmax_rows_along(const T* x, T* y, int64_t rows, int64_t k, T* memory, Writer<V>* writer) {
   if (rows == 1 && k <= Lanes<V>::width && !writer) return softmax_row_in_register<V>(x, y, static_cast<int>(k));
-  if (rows > 1 && k <= kRowTogether<T>) {
-    for (int64_t row = 0; row < rows; row += kRowsTogether) {
-      const int n = static_cast<int>(smaller(kRowsTogether, rows - row));
-      softmax_rows_together<V>(x + row * k, y + row * k, n, k, writer);
-    }
-    return;
-  }
+  if (rows > 1 && k <= kRowTogether<T>) return softmax_rows_together<V>(x, y, rows, k, writer);
   alignas(64) T on_stack[kept_elements<V>(kKeptOnStack)];
   if (k <= kKeptOnStack) memory = on_stack;
   for (int64_t row = 0; row < rows; row++, x += k, y += k) {
     if (memory) {
-      const KeepTerms<T> kept = kept_in<V>(memory, k);
-      write_kept_row<V>(kept, y, k, total_of_row<V>(x, k, kept), writer);
+      const KeepTerms<V> kept = kept_in<V>(memory, k, writer);
+      const RowTotal<T> total = total_of_row<V>(x, k, kept);
+      if (writer) writer->finish();
+      T* to = writer ? waiting_in<V>(memory, k) : y;
+      write_kept_row<V>(kept, to, k, total);
+      if (writer) writer->append_later(to, k);
     } else {
       write_probabilities<V>(x, y, 0, k, total_of_row<V>(x, k, KeepNothing()), writer);
     }
   }
+  if (writer) writer->finish();
 }
 
 }  // namespace

@@ -26,12 +26,15 @@ constexpr Cost kMaxOfRows = {8'000, 30};
 constexpr Cost kMaxOfColumns = {1'000, 250};
 constexpr Cost kJacobian = {30'000, 60};
 
-// Rows up to this size keep their exponentials, twice as many bytes, where they are in the level-2 cache.
+// Rows up to this size keep their exponentials and results, three times as many bytes, in the level-2 cache.
 constexpr int64_t kKeptBytes = 256 * 1024;
 
 // Results from this size on are written past the caches, which they would leave before anybody reads them. The last
 // cache is often larger, but slow: writing to it and past it take the same time at about this size.
 std::atomic<int64_t> past_caches_from{8 * 1024 * 1024};  // bytes
+
+// Elements that kernels may read after a row of probabilities.
+constexpr int64_t kAfterRow = 16;
 
 // Columns of an inner axis that one thread takes together: a multiple of every vector width and of a cache line. With
 // fewer columns than that, rows of several outer indices are taken together.
@@ -238,7 +241,7 @@ Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int th
     return out_of_memory ? Status::out_of_memory : Status::ok;
   }
   // A few long rows: the lines of all their Jacobians are spread over the threads.
-  const Scratch<T> probabilities(rows * k), diagonals(rows * k);
+  const Scratch<T> probabilities(rows * k + kAfterRow), diagonals(rows * k);
   if (!probabilities.data || !diagonals.data) return Status::out_of_memory;
   T* p = probabilities.data;
   T* diagonal = diagonals.data;
