@@ -29,8 +29,8 @@ void let_malloc_keep_memory() {
 #endif
 }
 
-// From this size on NumPy asks for huge pages too.
-constexpr size_t kLeastForHugePages = size_t{4} << 20;
+// Less has no huge page in it. (NumPy asks for them from 4 MiB on.)
+constexpr size_t kLeastForHugePages = size_t{2} << 20;
 
 // Where the system leaves the choice to programs (transparent_hugepage/enabled is `madvise`), 2 MB at a time.
 void ask_for_huge_pages(void* data, size_t bytes) {

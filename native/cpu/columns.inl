@@ -447,6 +447,12 @@ struct WithNan {
   }
 };
 
+template <class V>
+struct AsItIs {
+  SOFTMAX_FN V operator()(int, V p) const { return p; }
+  SOFTMAX_FN Two<V> operator()(int, int, Two<V> p) const { return p; }
+};
+
 // Softmax of the rows of a source. `tile` has room for the groups' rows, or for a chunk of them.
 template <class V, class Source, class T>
 inline void softmax_side_by_side(const Source& source, int64_t k, T* tile) {
@@ -457,6 +463,16 @@ inline void softmax_side_by_side(const Source& source, int64_t k, T* tile) {
       visit(first, static_cast<int>(smaller(kChunk, k - first)));
     }
   };
+  if (k <= cpu::kShortRow<T>) {
+    const int n = static_cast<int>(k);
+    RangeOf<V> ranges[kGroups];
+    source.load(0, n, tile, ranges);
+    for (int g = 0; g < groups; g++) {
+      T* rows = tile + g * n * W;
+      SideBySide<V>(rows, n, kDirectly<V>).write_probabilities(rows, n);
+    }
+    return source.transform(0, n, tile, true, AsItIs<V>());
+  }
   const bool in_tile = k <= kChunk;  // from the first pass on
 
   ColumnTotal<V> total[kGroups];

@@ -27,6 +27,16 @@ inline void diagonal_along(const T* x, const T* p, int64_t k, T* diagonal) {
   int64_t peak = 0;
   while (!(p[peak] > T(0.5))) peak++;
 
+  if (k <= W) {
+    alignas(64) T others[W];
+    for (int64_t i = 0; i < k; i++) others[i] = i == peak ? negative_infinity<T>() : x[i];
+    const int n = static_cast<int>(k);
+    const T max = RowInRegister<V>::max_of(x, n), max_of_others = RowInRegister<V>::max_of(others, n);
+    const T shift = shift_of(max);
+    diagonal[peak] = jacobian_diagonal(p[peak], RowInRegister<V>(x, n, max, shift).total.sum,
+                                       RowInRegister<V>(others, n, max_of_others, shift).total.sum);
+    return;
+  }
   const RowTotal<T> all = total_of_row<V>(x, k, KeepNothing());
   // The same sum without the peak: its chunk is copied, with -inf in its place.
   const int64_t peak_chunk = peak / kChunk;
@@ -46,7 +56,7 @@ inline void diagonal_along(const T* x, const T* p, int64_t k, T* diagonal) {
 }
 
 // The lines [first, last) of a Jacobian, written to their places in it or appended by the writer. After the k
-// probabilities a register may be read, whose contents do not matter.
+// probabilities a register may be read; nothing but time depends on what it holds (subnormal numbers take long).
 template <class V, class T>
 inline void jacobian_lines_along(const T* p, const T* diagonal, int64_t k, int64_t first, int64_t last, T* jacobian,
                                  Writer<V>* writer) {
@@ -69,7 +79,9 @@ inline void jacobian_lines_along(const T* p, const T* diagonal, int64_t k, int64
       });
     } else {
       T* line = jacobian + i * k;
-      for (int64_t j = 0; j < k; j += W) store_up_to<V>(line + j, k - j, entries(j));
+      int64_t j = 0;
+      for (; j + W <= k; j += W) Lanes<V>::store(line + j, entries(j));
+      if (j < k) Lanes<V>::store_part(line + j, static_cast<int>(k - j), entries(j));
       line[i] = diagonal[i];
     }
   }
@@ -216,6 +228,7 @@ inline void short_jacobians(const T* x, T* jacobian, int64_t rows, int k, Writer
       alignas(64) T p[ShortRows<V>::room], diagonal[ShortRows<V>::room];
       source.store_turned(diagonals.probabilities, p);
       source.store_turned(diagonals.diagonals, diagonal);
+      Lanes<V>::store(p + W * k, broadcast<V>(T(0)));
       for (int64_t i = 0; i < n; i++) {
         if (writer && k <= kShortLine) {
           jacobian_in_buffer(p + i * k, diagonal + i * k, k, buffer, writer);
@@ -245,11 +258,12 @@ constexpr int64_t jacobian_elements(int64_t k) {
 
 template <class V, class T>
 inline void jacobians_along(const T* x, T* jacobian, int64_t rows, int64_t k, T* memory, Writer<V>* writer) {
-  if (k >= 2 && k <= (rows > 1 ? cpu::kShortRow<T> : kShortJacobian) && Lanes<V>::width > 1) {
+  if (rows > 1 && k >= 2 && k <= cpu::kShortRow<T> && Lanes<V>::width > 1) {
     return short_jacobians<V>(x, jacobian, rows, static_cast<int>(k), writer);
   }
   T* p = memory;
   T* diagonal = memory + k + Lanes<V>::width;
+  Lanes<V>::store(p + k, broadcast<V>(T(0)));
   for (int64_t row = 0; row < rows; row++, x += k, jacobian += k * k) {
     softmax_rows_along<V>(x, p, 1, k, static_cast<T*>(nullptr), kDirectly<V>);
     diagonal_along<V>(x, p, k, diagonal);

@@ -47,7 +47,7 @@ struct Kernels {
   void (*jacobian_rows)(const T* x, T* jacobian, int64_t rows, int64_t k, T* memory, bool past_caches);
   int64_t (*jacobian_memory)(int64_t k);
   // One Jacobian in pieces: its diagonal from the row's logits and probabilities, and its lines [first, last), for which
-  // a register may be read after the probabilities.
+  // a register is read after the probabilities (that of a row is best followed by the next row's, or by zeros).
   void (*jacobian_diagonal)(const T* x, const T* p, int64_t k, T* diagonal);
   void (*jacobian_lines)(const T* p, const T* diagonal, int64_t k, int64_t first, int64_t last, T* jacobian,
                          bool past_caches);

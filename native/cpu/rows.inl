@@ -272,26 +272,39 @@ inline void write_kept_row(const KeepTerms<V>& kept, T* y, int64_t k, const RowT
   }
 }
 
-// Softmax of a row that fits into a register. Its operations wait for each other from the first to the last, so that only
-// their number in a chain counts: exponentials begin while the maximum is still to be found.
+// The exponentials of a row that fits into a register, under a shift, and their sum. The operations wait for each other
+// from the first to the last, so that only their number in a chain counts: exponentials begin while the maximum is still
+// to be found.
+template <class V, class T = Scalar<V>>
+struct RowInRegister {
+  Pair<V> term;
+  RowTotal<T> total;
+
+  static T max_of(const T* x, int k) {
+    return Lanes<V>::fold_max_of(larger(load_up_to<V>(x, k, x[0]), broadcast<V>(negative_infinity<T>())), k);
+  }
+
+  RowInRegister(const T* x, int k, T max, T shift) {
+    V logits = load_up_to<V>(x, k, negative_infinity<T>());
+    if (shift != T(0)) logits = logits - broadcast<V>(shift);
+    const ReducedExp<V> reduced = reduced_exp(logits, broadcast<V>(T(0)) - exponent_of(logits));
+    const T exponent = chunk_exponent(max - shift);
+    const ExpReference<V> reference = exp_reference(broadcast<V>(exponent));
+    term = scaled_exp<false>(logits, reduced, reference.magic - reduced.minus_n, reference);
+    V on_grid = broadcast<V>(T(0));
+    const V rest = split_on_grid(term, on_grid);
+    const Sum<T> sum = chunk_sum(exponent, Lanes<V>::fold_sum_of(on_grid, k), Lanes<V>::fold_sum_of(rest, k));
+    total = {sum, shift, is_finite(max) && is_finite(sum.head), false};
+  }
+};
+
 template <class V, class T>
 inline void softmax_row_in_register(const T* x, T* y, int k) {
-  const auto load = [&](T rest) { return load_up_to<V>(x, k, rest); };
-  const T max = Lanes<V>::fold_max_of(larger(load(x[0]), broadcast<V>(negative_infinity<T>())), k);
-  const T shift = shift_of(max);
-  const bool shifted = shift != T(0);
-  const V logits = shifted ? load(negative_infinity<T>()) - broadcast<V>(shift) : load(negative_infinity<T>());
-  const ReducedExp<V> reduced = reduced_exp(logits, broadcast<V>(T(0)) - exponent_of(logits));
-  const T exponent = chunk_exponent(max - shift);
-  const ExpReference<V> reference = exp_reference(broadcast<V>(exponent));
-  const Pair<V> term = scaled_exp<false>(logits, reduced, reference.magic - reduced.minus_n, reference);
-  V on_grid = broadcast<V>(T(0));
-  const V rest = split_on_grid(term, on_grid);
-  const Sum<T> sum = chunk_sum(exponent, Lanes<V>::fold_sum_of(on_grid, k), Lanes<V>::fold_sum_of(rest, k));
-  if (!is_finite(max) || !is_finite(sum.head)) return fill(y, k, canonical_nan<T>());
-  const Pair<T> inverse = reciprocal(sum);
-  const Pair<V> inverses = {broadcast<V>(inverse.head), broadcast<V>(inverse.tail)};
-  store_up_to<V>(y, k, probability(term, inverses));
+  const T max = RowInRegister<V>::max_of(x, k);
+  const RowInRegister<V> row(x, k, max, shift_of(max));
+  if (!row.total.regular) return fill(y, k, canonical_nan<T>());
+  const Pair<T> inverse = reciprocal(row.total.sum);
+  store_up_to<V>(y, k, probability(row.term, Pair<V>{broadcast<V>(inverse.head), broadcast<V>(inverse.tail)}));
 }
 
 // A row's sum and what follows from it are some fifty operations that wait for each other: so a few rows that are short

@@ -67,17 +67,19 @@ int worthwhile_threads(Cost cost, int64_t rows, int64_t elements, int threads) {
 }
 
 // Aligned memory for `count` values of T, freed at the end of the scope; null when there is none to be had, or none is
-// asked for.
+// asked for. (aligned_alloc takes longer than a small call.)
 template <class T>
 struct Scratch {
   explicit Scratch(int64_t count) {
+    if (count <= 0) return;
     constexpr size_t line = 64;
-    const size_t lines = (static_cast<size_t>(count) * sizeof(T) + line - 1) / line;
-    if (count > 0) data = static_cast<T*>(std::aligned_alloc(line, lines * line));
+    memory = std::malloc(static_cast<size_t>(count) * sizeof(T) + line);
+    if (memory) data = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory) + line) / line * line);
   }
-  ~Scratch() { std::free(data); }
+  ~Scratch() { std::free(memory); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
+  void* memory = nullptr;
   T* data = nullptr;
 };
 
@@ -244,6 +246,7 @@ Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int th
   const Scratch<T> probabilities(rows * k + kAfterRow), diagonals(rows * k);
   if (!probabilities.data || !diagonals.data) return Status::out_of_memory;
   T* p = probabilities.data;
+  for (int64_t i = 0; i < kAfterRow; i++) p[rows * k + i] = 0;
   T* diagonal = diagonals.data;
   const Status status = softmax_rows(x, p, rows, k, used);
   if (status != Status::ok) return status;
