@@ -52,7 +52,7 @@ export interface Choice {
 
 /**
  * Below this number of elements, of x or of the Jacobian, the CPU is chosen without an estimate. 65,536 float32
- * elements take some 50 microseconds on one thread with AVX-512 (bench/results/sizes.json): less than the launches,
+ * elements take some 50 microseconds on one thread with AVX-512: less than the launches,
  * copies and waits of one call on a GPU. Portable code would take 2 ms, and a GPU win; who runs that has asked for it.
  */
 export const leastElementsForGpu = 65_536;
@@ -62,7 +62,7 @@ export const startSeconds = 0.3;
 
 /**
  * Assumed until costs are measured, as measuring starts a GPU. PCIe 4.0 x16 carries 31.5 GB/s, of which copies of
- * page-locked memory reach some 80 %; one thread copies 11 GB/s (bench/results/sizes.json, the copy of 64 MB); a launch
+ * page-locked memory reach some 80 %; one thread copies 10 GB/s and more (bench/results/batch.json, memory); a launch
  * and the wait for its end take of the order of 10 microseconds.
  */
 export const assumedCosts: AutoCosts = { upload: 25e9, download: 25e9, staging: 10e9, launch: 10e-6 };
@@ -80,7 +80,7 @@ export const cpuCosts: Readonly<
   softmaxOfRows: { row: 70_000, byte: 150 },
   softmaxOfColumns: { row: 3000, byte: 280 }, // and of short rows, which are turned into columns
   maxOfRows: { row: 8000, byte: 30 },
-  maxOfColumns: { row: 1000, byte: 250 },
+  maxOfColumns: { row: 1000, byte: 80 },
   jacobian: { row: 30_000, byte: 60 }, // bytes of the result
 };
 

@@ -69,13 +69,11 @@ struct TermsOf {
   }
 };
 
-// The sum of the exponentials of n <= most <= kChunk columns.
-template <int most, class V, class Terms>
-inline Sum<V> sum_columns(V exponent, int n, Terms terms) {
-  using T = Scalar<V>;
+// Adds up the exponentials of n <= most <= kChunk columns: on the grid into what it returns, and the rests by lanes.
+template <int most, class V, class Terms, class T>
+inline V add_columns(int n, Terms terms, T* rest) {
   using Block = Two<V>;
   constexpr int W = Lanes<V>::width;
-  alignas(64) T rest[kLanes * W];
   Block on_grid_block = broadcast<Block>(T(0));
   const auto rest_of_block = [&](int j)
                                  SOFTMAX_INLINED { return split_on_grid(terms.template at<Block>(j), on_grid_block); };
@@ -94,6 +92,14 @@ inline Sum<V> sum_columns(V exponent, int n, Terms terms) {
     T* lane = rest + j % kLanes * W;
     Lanes<V>::store(lane, j < kLanes ? last : Lanes<V>::load(lane) + last);
   }
+  return on_grid;
+}
+
+// Their sum.
+template <class V, class T>
+inline Sum<V> fold_columns(V exponent, int n, V on_grid, T* rest) {
+  constexpr int W = Lanes<V>::width;
+  const int lanes = n < kLanes ? n : kLanes;
   for (int half = kLanes / 2; half >= 1; half /= 2) {
     for (int lane = 0; lane < half && lane + half < lanes; lane++) {
       T* to = rest + lane * W;
@@ -103,36 +109,65 @@ inline Sum<V> sum_columns(V exponent, int n, Terms terms) {
   return chunk_sum(exponent, on_grid, Lanes<V>::load(rest));
 }
 
-// Short rows in a tile, whose logits become the first halves of exponentials, and then probabilities; and what they add
-// up to.
+template <int most, class V, class Terms>
+inline Sum<V> sum_columns(V exponent, int n, Terms terms) {
+  using T = Scalar<V>;
+  alignas(64) T rest[(most < kLanes ? most : kLanes) * Lanes<V>::width];
+  const V on_grid = add_columns<most, V>(n, terms, rest);
+  return fold_columns(exponent, n, on_grid, rest);
+}
+
+// A register of short rows in a tile, whose logits become the first halves of exponentials, and then probabilities; and
+// what they add up to. In steps, each of which is taken for a few groups of rows before the next: a step's operations
+// wait for each other.
 template <class V, class T = Scalar<V>>
 struct SideBySide {
   static constexpr int W = Lanes<V>::width;
+  int k;
   T* head;
-  alignas(64) T tail[cpu::kShortRow<T> * W];
+  T* tail;
+  V max;
+  V shift;
+  bool ordinary;  // all logits of all lanes are
   Sum<V> sum;
   Pair<V> inverse;
-  V shift;
   V irregular;
   bool any_irregular;
-  bool ordinary;  // all logits of all lanes are
 
-  // The writer, where there is one, goes on with the results before.
-  SideBySide(T* tile, int k, Writer<V>* writer) : head(tile), writer_(writer) {
+  static constexpr int64_t memory_elements(int columns) { return 2 * columns * W; }
+
+  SideBySide() = default;
+
+  SideBySide(T* tile, T* memory, int columns) {
+    read(tile, memory, columns);
+    add(kDirectly<V>);
+    fold();
+  }
+
+  void read(T* tile, T* memory, int columns) {
+    k = columns;
+    head = tile;
+    tail = memory;
+    rest_ = memory + k * W;
     RangeOf<V> range;
     for (int j = 0; j < k; j++) range.include(Lanes<V>::load(tile + j * W));
-    shift = shift_of(range.max);
-    const V exponent = chunk_exponent(range.max - shift);
-    ordinary = !Lanes<V>::any_less(range.min - shift, ordinary_from(exponent));
-    sum = ordinary ? sum_kept<true>(tile, k, exponent) : sum_kept<false>(tile, k, exponent);
+    max = range.max;
+    shift = shift_of(max);
+    exponent_ = chunk_exponent(max - shift);
+    ordinary = !Lanes<V>::any_less(range.min - shift, ordinary_from(exponent_));
+  }
+
+  // Meanwhile the writer, where there is one, goes on with the results before.
+  void add(Writer<V>* writer) { on_grid_ = ordinary ? add_kept<true>(writer) : add_kept<false>(writer); }
+
+  void fold() {
+    sum = fold_columns(exponent_, k, on_grid_, rest_);
     inverse = reciprocal(sum);
-    irregular = irregular_lanes(range.max, sum.head);
+    irregular = irregular_lanes(max, sum.head);
     any_irregular = any_nonzero(irregular);
   }
 
-  Pair<V> term(int j) const { return {Lanes<V>::load(head + j * W), Lanes<V>::load(tail + j * W)}; }
-
-  void write_probabilities(T* to, int k) const {
+  void write_probabilities(T* to) const {
     if (any_irregular) {
       for (int j = 0; j < k; j++) Lanes<V>::store(to + j * W, nan_where(irregular, probability(term(j), inverse)));
     } else if (ordinary) {
@@ -146,27 +181,55 @@ struct SideBySide {
   template <bool all_ordinary>
   struct KeptTerms {
     TermsOf<V, all_ordinary> terms;
-    SideBySide* kept;
+    T* head;
+    T* tail;
+    Writer<V>* writer;
     template <class Block>
     SOFTMAX_FN Pair<Block> at(int j) const {
       const Pair<Block> term = terms.template at<Block>(j);
-      Lanes<Block>::store(kept->head + j * W, term.head);
-      Lanes<Block>::store(kept->tail + j * W, term.tail);
-      if (kept->writer_) {
-        for (int i = 0; i < Lanes<Block>::width; i += W) kept->writer_->step();
+      Lanes<Block>::store(head + j * W, term.head);
+      Lanes<Block>::store(tail + j * W, term.tail);
+      if (writer) {
+        for (int i = 0; i < Lanes<Block>::width; i += W) writer->step();
       }
       return term;
     }
   };
 
   template <bool all_ordinary>
-  Sum<V> sum_kept(T* tile, int k, V exponent) {
-    const TermsOf<V, all_ordinary> terms = {tile, shift, exp_reference(exponent)};
-    return sum_columns<cpu::kShortRow<T>>(exponent, k, KeptTerms<all_ordinary>{terms, this});
+  V add_kept(Writer<V>* writer) {
+    const TermsOf<V, all_ordinary> terms = {head, shift, exp_reference(exponent_)};
+    return add_columns<cpu::kShortRow<T>, V>(k, KeptTerms<all_ordinary>{terms, head, tail, writer}, rest_);
   }
 
-  Writer<V>* writer_;
+  Pair<V> term(int j) const { return {Lanes<V>::load(head + j * W), Lanes<V>::load(tail + j * W)}; }
+
+  T* rest_;
+  V exponent_;
+  V on_grid_;
 };
+
+// Groups of short rows whose exponentials fill the level-1 cache together.
+constexpr int kGroupsTogether = 4;
+
+template <class T>
+inline int groups_together(int k) {
+  const int fit = cpu::kShortRow<T> / k;
+  return fit < kGroupsTogether ? fit : kGroupsTogether;
+}
+
+// Probabilities of `count` groups in place, group g at tiles + g * apart; as many as groups_together(k) at most.
+template <class V, class T>
+inline void softmax_groups(T* tiles, int64_t apart, int count, int k, Writer<V>* writer) {
+  alignas(64) T memory[SideBySide<V>::memory_elements(cpu::kShortRow<T>)];
+  SideBySide<V> groups[kGroupsTogether];
+  for (int g = 0; g < count; g++) {
+    groups[g].read(tiles + g * apart, memory + SideBySide<V>::memory_elements(g * k), k);
+  }
+  for (int g = 0; g < count; g++) groups[g].add(writer);
+  for (int g = 0; g < count; g++) groups[g].fold();
+  for (int g = 0; g < count; g++) groups[g].write_probabilities(tiles + g * apart);
+}
 
 // The sum of long rows, which come in chunks.
 template <class V>
@@ -410,19 +473,26 @@ struct ShortRows {
 
 template <class V, class T>
 inline void softmax_short_rows(const T* x, T* y, int64_t rows, int k, Writer<V>* writer) {
-  constexpr int W = Lanes<V>::width;
-  alignas(64) T tile[(cpu::kShortRow<T> + Lanes<V>::quad) * W], waiting[ShortRows<V>::room];
-  for (int64_t row = 0; row < rows; row += W) {
-    const ShortRows<V> source = {x + row * k, k, rows - row};
-    source.load(tile);
-    SideBySide<V>(tile, k, writer).write_probabilities(tile, k);
-    if (writer) {
-      writer->finish();
-      source.store_turned(tile, waiting);
-      writer->append_later(waiting, smaller(W, rows - row) * k);
-    } else {
-      source.store(tile, y + row * k);
+  constexpr int W = Lanes<V>::width, quad = Lanes<V>::quad;
+  constexpr int columns = cpu::kShortRow<T> + kGroupsTogether * quad;
+  alignas(64) T tiles[columns * W], waiting[columns * W];
+  const int apart = (k < quad ? quad : k) * W;
+  const int together = groups_together<T>(k);
+  for (int64_t row = 0; row < rows; row += together * W) {
+    const int64_t n = smaller(together * W, rows - row);
+    const int groups = static_cast<int>((n + W - 1) / W);
+    const auto source = [&](int g) { return ShortRows<V>{x + (row + g * W) * k, k, rows - row - g * W}; };
+    for (int g = 0; g < groups; g++) source(g).load(tiles + g * apart);
+    softmax_groups(tiles, apart, groups, k, writer);
+    if (writer) writer->finish();
+    for (int g = 0; g < groups; g++) {
+      if (writer) {
+        source(g).store_turned(tiles + g * apart, waiting + g * W * k);
+      } else {
+        source(g).store(tiles + g * apart, y + (row + g * W) * k);
+      }
     }
+    if (writer) writer->append_later(waiting, n * k);
   }
   if (writer) writer->finish();
 }
@@ -467,9 +537,10 @@ inline void softmax_side_by_side(const Source& source, int64_t k, T* tile) {
     const int n = static_cast<int>(k);
     RangeOf<V> ranges[kGroups];
     source.load(0, n, tile, ranges);
-    for (int g = 0; g < groups; g++) {
-      T* rows = tile + g * n * W;
-      SideBySide<V>(rows, n, kDirectly<V>).write_probabilities(rows, n);
+    const int together = groups_together<T>(n);
+    for (int g = 0; g < groups; g += together) {
+      const int count = static_cast<int>(smaller(together, groups - g));
+      softmax_groups(tile + g * n * W, n * W, count, n, kDirectly<V>);
     }
     return source.transform(0, n, tile, true, AsItIs<V>());
   }

@@ -113,11 +113,11 @@ struct ShortDiagonals {
   V irregular;
   bool any_irregular;
 
-  ShortDiagonals(const ShortRows<V>& source, int k, Writer<V>* writer) {
-    alignas(64) T tile[most * W];
+  ShortDiagonals(const ShortRows<V>& source, int k) {
+    alignas(64) T tile[most * W], memory[SideBySide<V>::memory_elements(cpu::kShortRow<T>)];
     source.load(tile);
-    const SideBySide<V> rows(tile, k, writer);
-    rows.write_probabilities(probabilities, k);
+    const SideBySide<V> rows(tile, memory, k);
+    rows.write_probabilities(probabilities);
     irregular = rows.irregular;
     any_irregular = rows.any_irregular;
     if (write_diagonals(rows, source, k)) return;
@@ -222,7 +222,7 @@ inline void short_jacobians(const T* x, T* jacobian, int64_t rows, int k, Writer
   const int64_t entries = int64_t(k) * k;
   for (int64_t row = 0; row < rows; row += W, jacobian += W * entries) {
     const ShortRows<V> source = {x + row * k, k, rows - row};
-    const ShortDiagonals<V> diagonals(source, k, writer);
+    const ShortDiagonals<V> diagonals(source, k);
     const int64_t n = smaller(W, rows - row);
     if (k > kShortJacobian) {
       alignas(64) T p[ShortRows<V>::room], diagonal[ShortRows<V>::room];

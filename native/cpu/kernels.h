@@ -55,7 +55,7 @@ struct Kernels {
 
 struct KernelTable {
   const char* isa;
-  double slower_than_avx512;  // how many times, on data in the cache (bench/sizes.mjs)
+  double slower_than_avx512;  // how many times, on data in the cache
   const Kernels<float>* f32;
   const Kernels<double>* f64;
 };

@@ -11,11 +11,12 @@ namespace softmax_native::cpu {
 namespace {
 
 // Work worth waking one more thread for. To wake a sleeping thread and wait for it takes 5 to 20 microseconds on bare
-// metal and 70 on a virtual machine (bench/sizes.mjs: 1 x 65,536 took 48 microseconds on one thread, 114 on two).
+// metal and 70 on a virtual machine; bench/threads.mjs shows from which size on two threads are faster, and what is
+// chosen.
 std::atomic<int64_t> work_per_thread{70'000};  // nanoseconds
 
-// What an operation takes on one thread with AVX-512, in picoseconds (bench/sizes.mjs): for each row, and for each byte
-// of the logits, or of the Jacobian.
+// What an operation takes on one thread with AVX-512, in picoseconds: for each row, and for each byte of the logits, or
+// of the Jacobian.
 struct Cost {
   double row;
   double byte;
@@ -23,7 +24,7 @@ struct Cost {
 constexpr Cost kSoftmaxOfRows = {70'000, 150};
 constexpr Cost kSoftmaxOfColumns = {3'000, 280};  // and of short rows, which are turned into columns
 constexpr Cost kMaxOfRows = {8'000, 30};
-constexpr Cost kMaxOfColumns = {1'000, 250};
+constexpr Cost kMaxOfColumns = {1'000, 80};
 constexpr Cost kJacobian = {30'000, 60};
 
 // Rows up to this size keep their exponentials and results, three times as many bytes, in the level-2 cache.
