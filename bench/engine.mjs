@@ -1,10 +1,11 @@
 // How candidates are timed: in rounds in which all take turns, so that whatever else the machine does in a moment meets
 // all of them, and with ratios formed within a round.
 //
-// A candidate is { peer, variant, time }, where `await time(calls)` gives the nanoseconds that so many calls took.
+// A candidate is { peer, variant, time }, where `await time(calls, awake)` gives the nanoseconds that so many calls took,
+// and afterwards, unless `awake`, waits until its threads are asleep.
 // `group` says what it is: 'call', a whole call as a program makes it; 'kernel', this library's kernel without Node;
 // 'roof', a copy or a fill. `variant` is 'out' for results in memory used again, or 'fresh' for new results.
-import { median, quantile } from './support.mjs';
+import { median, quantile, random } from './support.mjs';
 
 const warmUpNanoseconds = 50e6; // JavaScript is compiled for speed by then
 
@@ -29,19 +30,30 @@ export async function compare(candidates, options) {
   const rounds = Math.max(fewestRounds, Math.min(mostRounds, Math.floor((budget * 1e9) / cost)));
   const slowEvery = Math.ceil(rounds / 3);
 
+  const next = random(1);
   for (let round = 0; round < rounds; round++) {
-    for (let turn = 0; turn < running.length; turn++) {
-      const entrant = running[(round + turn) % running.length];
+    // In another order each time: what one leaves behind in caches and memory is not always met by the same one.
+    for (const entrant of shuffled(running, next)) {
       if (entrant.failure !== undefined || (entrant.slow && round % slowEvery !== 0)) continue;
       onTurn(entrant.candidate, round, rounds);
       await attempt(entrant, async () => {
         // After a pause its threads, caches and clocks need a call to wake up.
-        if (entrant.calls > 1) await entrant.candidate.time(1);
+        if (entrant.calls > 1) await entrant.candidate.time(1, true);
         entrant.samples[round] = (await entrant.candidate.time(entrant.calls)) / entrant.calls;
       });
     }
   }
   return entrants.map(resultOf);
+}
+
+/** After Fisher and Yates. */
+function shuffled(items, next) {
+  const order = [...items];
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = Math.floor(next() * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
 }
 
 async function warmUp(candidate, sample, slowNanoseconds) {

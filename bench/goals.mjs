@@ -75,10 +75,11 @@ function notMeasured(goal, wanted, suite) {
 
 /** How many times as long the fastest peer takes, with results of the same variant. */
 function fastestPeers(cases) {
-  return cases.map((c) => {
+  return cases.flatMap((c) => {
     const peers = c.results.filter(
       (r) => r.group === 'call' && r.peer !== ownName && r.failure === undefined,
     );
+    if (peers.length === 0) return [];
     const fastest = peers.reduce((a, b) => (b.ratio < a.ratio ? b : a));
     return { value: fastest.ratio, name: `${nameOf(c)}, ${fastest.peer}` };
   });
@@ -138,7 +139,7 @@ function costOfNewResults(cases) {
 
 function stepsBeyondVectors(report) {
   return (report?.steps ?? []).map(({ k, step, ofVectors }) => ({
-    value: step / ofVectors,
+    value: Math.max(step / ofVectors, ofVectors / step),
     name: `k = ${k}`,
   }));
 }

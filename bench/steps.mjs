@@ -1,10 +1,14 @@
-// Whether the time for an element jumps from one k to the next: rows of 1 to 5000 logits, in the cache, on one thread.
+// Whether the time for an element jumps, up or down, from one k to the next: rows of 2 to 5000 logits, in the cache, on
+// one thread. (Rows of one logit are filled with ones.)
 import { deviceInfo, softmax } from 'softmax-native';
 import { median, normalNumbers } from './support.mjs';
 import { timerOf } from './timer.mjs';
 
 const elements = 2 ** 15;
 const bytesOfVector = { avx512: 64, avx2: 32, neon: 16 };
+
+// Up to this length rows lie side by side, one in each lane (kShortRow in native/cpu/kernels.h): a vector holds a column.
+const longestSideBySide = 128;
 
 /**
  * The ten largest steps of nanoseconds per element from k to k + 1, as ratios, beside what the number of vectors that a
@@ -31,8 +35,11 @@ export async function findSteps({ quick, progress }) {
       fastest[i] = Math.min(fastest[i], time(4));
     });
   }
-  const stepAt = (k) => fastest[k] / fastest[k - 1];
-  const largest = Array.from({ length: most - 1 }, (_, i) => i + 1)
+  const vectors = (length) => Math.ceil(length / lanes) / length;
+  const ofVectors = (k) => (k <= longestSideBySide ? 1 : vectors(k + 1) / vectors(k));
+  const size = (ratio) => Math.max(ratio, 1 / ratio);
+  const stepAt = (k) => size(fastest[k] / fastest[k - 1] / ofVectors(k));
+  const largest = Array.from({ length: most - 2 }, (_, i) => i + 2)
     .toSorted((a, b) => stepAt(b) - stepAt(a))
     .slice(0, 30);
   return largest
@@ -41,9 +48,8 @@ export async function findSteps({ quick, progress }) {
         const before = timers[k - 1](8);
         return timers[k](8) / before;
       });
-      const vectors = (length) => Math.ceil(length / lanes) / length;
-      return { k, step: median(ratios), ofVectors: vectors(k + 1) / vectors(k) };
+      return { k, step: median(ratios), ofVectors: ofVectors(k) };
     })
-    .toSorted((a, b) => b.step / b.ofVectors - a.step / a.ofVectors)
+    .toSorted((a, b) => size(b.step / b.ofVectors) - size(a.step / a.ofVectors))
     .slice(0, 10);
 }

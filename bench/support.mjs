@@ -1,4 +1,5 @@
 // What the benchmarks share: times, random numbers, and the machine they ran on.
+import { execFileSync } from 'node:child_process';
 import os from 'node:os';
 import { deviceInfo } from 'softmax-native';
 
@@ -70,6 +71,18 @@ export function gaussian(next) {
   return Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
 }
 
+/** The commit that was measured, with a + where kernels or the library differ from it; undefined outside of a clone. */
+function commit() {
+  const git = (...args) =>
+    execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8', stdio: 'pipe' });
+  try {
+    const changed = git('status', '--porcelain', '--', '../native', '../lib') !== '';
+    return git('rev-parse', '--short=10', 'HEAD').trim() + (changed ? '+' : '');
+  } catch {
+    return undefined;
+  }
+}
+
 /** Where and when a result was measured. */
 export function machine() {
   const { version, isa, threads } = deviceInfo();
@@ -79,6 +92,9 @@ export function machine() {
     isa,
     threads,
     cpu: os.cpus()[0]?.model,
+    processors: os.cpus().length,
+    load: os.loadavg()[0],
+    commit: commit(),
     node: process.version,
     system: `${os.type()} ${os.release()} ${os.arch()}`,
   };

@@ -19,7 +19,7 @@ class Case:
         self.dtype = np.dtype(dtype)
         outer, k, inner = int(outer), int(k), int(inner)
         self.threads = int(threads)
-        self.k = k
+        self.k, self.inner = k, inner
         if inner == 1:
             self.shape, self.axis = (outer, k), 1
         elif outer == 1:
@@ -94,6 +94,14 @@ class SciPy:
         return [('fresh', lambda x, out: self.softmax(x, axis=case.axis))]
 
 
+def numba_version():
+    import numba
+
+    # Intel's library of short vector mathematics, without which exponentials are computed one by one.
+    svml = 'with' if numba.core.config.USING_SVML else 'without'
+    return f'{numba.__version__} {svml} SVML'
+
+
 class Numba:
     """The tutorial's functions compiled by Numba: one thread, new arrays for each step."""
 
@@ -102,7 +110,7 @@ class Numba:
     def __init__(self):
         import numba
 
-        self.version = numba.__version__
+        self.version = numba_version()
 
         @numba.njit(fastmath=True)
         def softmax(x):
@@ -144,7 +152,7 @@ class ParallelNumba:
     def __init__(self):
         import numba
 
-        self.version = numba.__version__
+        self.version = numba_version()
         self.set_threads = numba.set_num_threads
 
         @numba.njit(fastmath=True)
@@ -308,8 +316,12 @@ class Session:
                 candidates.append({'id': name, 'peer': library.name, 'variant': variant})
         return {'candidates': candidates}
 
-    def time(self, name, calls):
+    def time(self, name, calls, awake):
         call, slots = self.calls[name]
+        if name not in self.right:
+            # A result that is not written is not to pass for another candidate's.
+            for out in self.case.outs:
+                out.reshape(-1)[: self.case.k * self.case.inner] = float('nan')
         first, self.position = self.position, self.position + calls
         start = time.perf_counter_ns()
         for i in range(first, first + calls):
@@ -319,7 +331,8 @@ class Session:
             if not looks_right(self.case, result):
                 raise RuntimeError('a wrong result')
             self.right.add(name)
-        wait_until_quiet()
+        if not awake:
+            wait_until_quiet()
         return {'nanoseconds': nanoseconds}
 
 
@@ -333,7 +346,7 @@ def main():
             break
         command, *words = line.split()
         try:
-            answer = session.prepare(*words) if command == 'prepare' else session.time(words[0], int(words[1]))
+            answer = session.prepare(*words) if command == 'prepare' else session.time(words[0], int(words[1]), len(words) > 2)
         except Exception as error:
             answer = {'error': f'{type(error).__name__}: {error}'}
 

@@ -43,7 +43,8 @@ class Subprocess {
     const { candidates } = await this.#ask(words.join(' '));
     return candidates.map(({ id, ...rest }) => ({
       ...rest,
-      time: async (calls) => (await this.#ask(`time ${id} ${calls}`)).nanoseconds,
+      time: async (calls, awake) =>
+        (await this.#ask(`time ${id} ${calls}${awake ? ' awake' : ''}`)).nanoseconds,
     }));
   }
 

@@ -16,12 +16,12 @@
 namespace softmax_native::addon {
 namespace {
 
-// Each part starts a cache line.
+// An ArrayBuffer's memory is aligned for every number.
 struct Room {
-  alignas(64) int32_t sizes[4];
-  alignas(64) char logits[1024];
-  alignas(64) char results[2048];
-  alignas(64) int32_t indices[128];
+  alignas(8) int32_t sizes[4];
+  alignas(8) char logits[1024];
+  alignas(8) char results[2048];
+  int32_t indices[128];
 };
 
 constexpr auto kTooLarge = "Expected sizes of a few elements for a small call but received others";

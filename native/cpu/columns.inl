@@ -34,13 +34,18 @@ inline V nan_where(V irregular, V v) {
   return choose_where_less(irregular, broadcast<V>(T(1)), v, broadcast<V>(canonical_nan<T>()));
 }
 
+// The largest and the smallest logit of each row; NaN is passed over.
 template <class V>
-struct RangeOf {
+struct LaneRanges {
   V max = broadcast<V>(negative_infinity<Scalar<V>>());
   V min = broadcast<V>(infinity<Scalar<V>>());
   SOFTMAX_FN void include(V logits) {
     max = larger(logits, max);
     min = lesser(logits, min);
+  }
+  void include(const LaneRanges& other) {
+    max = larger(other.max, max);
+    min = lesser(other.min, min);
   }
 };
 
@@ -149,7 +154,7 @@ struct SideBySide {
     head = tile;
     tail = memory;
     rest_ = memory + k * W;
-    RangeOf<V> range;
+    LaneRanges<V> range;
     for (int j = 0; j < k; j++) range.include(Lanes<V>::load(tile + j * W));
     max = range.max;
     shift = shift_of(max);
@@ -234,15 +239,14 @@ inline void softmax_groups(T* tiles, int64_t apart, int count, int k, Writer<V>*
 // The sum of long rows, which come in chunks.
 template <class V>
 struct ColumnTotal {
-  ChunkTree<V> tree;
-  RangeOf<V> range;
+  ChunkTree<V, 28> tree;  // 2^28 chunks of a column are more than any memory has
+  LaneRanges<V> range;
   V shift = broadcast<V>(Scalar<V>(0));
   Sum<V> sum;
 
   template <class T>
-  void add_chunk(const T* tile, int n, const RangeOf<V>& of_chunk) {
-    range.include(of_chunk.max);
-    range.include(of_chunk.min);
+  void add_chunk(const T* tile, int n, const LaneRanges<V>& of_chunk) {
+    range.include(of_chunk);
     const V exponent = chunk_exponent(of_chunk.max - shift);
     const ExpReference<V> reference = exp_reference(exponent);
     const bool ordinary = !Lanes<V>::any_less(of_chunk.min - shift, ordinary_from(exponent));
@@ -320,12 +324,13 @@ struct AdjacentColumns {
   // Processors do not foresee steps of more than 2 KB: the lines of a column further on are asked for.
   static constexpr int ahead = 12;
   SOFTMAX_FN void prefetch(const T* from) const {
+    if (stride * static_cast<int64_t>(sizeof(T)) <= 2048) return;
     for (int i = 0; i < columns; i += 64 / static_cast<int>(sizeof(T))) __builtin_prefetch(from + ahead * stride + i);
   }
 
   SOFTMAX_FN V load_group(const T* from, int g) const { return load_up_to<V>(from + g * W, columns - g * W, T(0)); }
 
-  void load(int64_t first, int n, T* tile, RangeOf<V>* ranges) const {
+  void load(int64_t first, int n, T* tile, LaneRanges<V>* ranges) const {
     const T* from = x + first * stride;
     for (int j = 0; j < n; j++, from += stride) {
       prefetch(from);
@@ -403,7 +408,7 @@ struct ScatteredRows {
     });
   }
 
-  void load(int64_t first, int n, T* tile, RangeOf<V>* range) const {
+  void load(int64_t first, int n, T* tile, LaneRanges<V>* range) const {
     fill_tile(first, n, tile);
     for (int j = 0; j < n; j++) range->include(Lanes<V>::load(tile + j * W));
   }
@@ -437,8 +442,8 @@ struct ShortRows {
   void load(T* tile) const {
     alignas(64) T buffer[room];
     const T* from = x;
-    if (rows * k < W * k + quad) {
-      // Quads of the last row would be read from beyond the array.
+    if (rows < W || (k < quad && rows * k < W * k + quad)) {
+      // Rows that are not there, or a quad of the last row, would be read from beyond the array.
       fill(buffer, W * k + quad, T(0));
       for (int64_t i = 0; i < rows * k && i < W * k; i++) buffer[i] = x[i];
       from = buffer;
@@ -535,7 +540,7 @@ inline void softmax_side_by_side(const Source& source, int64_t k, T* tile) {
   };
   if (k <= cpu::kShortRow<T>) {
     const int n = static_cast<int>(k);
-    RangeOf<V> ranges[kGroups];
+    LaneRanges<V> ranges[kGroups];
     source.load(0, n, tile, ranges);
     const int together = groups_together<T>(n);
     for (int g = 0; g < groups; g += together) {
@@ -549,7 +554,7 @@ inline void softmax_side_by_side(const Source& source, int64_t k, T* tile) {
   ColumnTotal<V> total[kGroups];
   for (bool again = true; again;) {
     for_chunks([&](int64_t first, int n) {
-      RangeOf<V> ranges[kGroups];
+      LaneRanges<V> ranges[kGroups];
       source.load(first, n, tile, ranges);
       for (int g = 0; g < groups; g++) total[g].add_chunk(tile + g * n * W, n, ranges[g]);
     });

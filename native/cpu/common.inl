@@ -11,8 +11,9 @@ using cpu::PartialSum;
 
 static_assert(kChunk == cpu::kColumnsPerChunk);
 
-// Rows up to this length keep their exponentials on the stack.
-constexpr int kKeptOnStack = 4 * kChunk;
+// Rows up to this length keep their exponentials on the stack: three times as many bytes, which every thread's has.
+template <class T>
+constexpr int kKeptOnStack = 8192 / sizeof(T);
 
 // After the parameters of a lambda that is called in more than one loop: GCC would make a function of it.
 #define SOFTMAX_INLINED __attribute__((always_inline))

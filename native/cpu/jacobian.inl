@@ -12,7 +12,8 @@ namespace {
 constexpr int kShortJacobian = 16;
 
 // Lines up to this length are made in a buffer where they are to be written past the caches.
-constexpr int kShortLine = 64;
+template <class T>
+constexpr int kShortLine = 256 / sizeof(T);
 
 template <class V, class T>
 inline void diagonal_along(const T* x, const T* p, int64_t k, T* diagonal) {
@@ -120,33 +121,11 @@ struct ShortDiagonals {
     rows.write_probabilities(probabilities);
     irregular = rows.irregular;
     any_irregular = rows.any_irregular;
-    if (write_diagonals(rows, source, k)) return;
-    const int n = static_cast<int>(smaller(W, source.rows));
-    for (int lane = 0; lane < n; lane++) {
-      T p[most], diagonal[most];
-      for (int j = 0; j < k; j++) p[j] = probabilities[j * W + lane];
-      diagonal_along<V>(source.x + lane * k, p, k, diagonal);
-      for (int j = 0; j < k; j++) diagonals[j * W + lane] = diagonal[j];
-    }
+    write_diagonals(rows, source, k);
   }
 
  private:
-  // The exponentials but for those of probabilities above one half, times a power of two.
-  struct TermsOfOthers {
-    const SideBySide<V>& rows;
-    const T* probabilities;
-    V factor;
-    template <class Block>
-    SOFTMAX_FN Pair<Block> at(int j) const {
-      const Block zero = broadcast<Block>(T(0));
-      const Block p = Lanes<Block>::load(probabilities + j * W);
-      const Block up = choose_where_less(broadcast<Block>(T(0.5)), p, zero, for_columns<Block>(factor));
-      return {Lanes<Block>::load(rows.head + j * W) * up, Lanes<Block>::load(rows.tail + j * W) * up};
-    }
-  };
-
-  // False where a row has a probability above one half and others so small that they have to be added up on their own.
-  bool write_diagonals(const SideBySide<V>& rows, const ShortRows<V>& source, int k) {
+  void write_diagonals(const SideBySide<V>& rows, const ShortRows<V>& source, int k) {
     const V half = broadcast<V>(T(0.5)), zero = broadcast<V>(T(0)), lowest = broadcast<V>(negative_infinity<T>());
     const auto p = [&](int j) { return Lanes<V>::load(probabilities + j * W); };
     V largest = zero;
@@ -154,25 +133,24 @@ struct ShortDiagonals {
       Lanes<V>::store(diagonals + j * W, jacobian_diagonal(p(j)));
       largest = larger(p(j), largest);
     }
-    if (!Lanes<V>::any_less(half, largest)) return true;
-    if (!rows.ordinary) return false;
+    if (!Lanes<V>::any_less(half, largest)) return;
 
-    // The sum of the others under their own reference, to which a power of two takes the exponentials.
+    // The sum of the others under their own reference: the logit of a probability above one half becomes -inf.
     alignas(64) T logits[most * W];
     source.load(logits);
     V max = lowest;
     for (int j = 0; j < k; j++) {
-      max = larger(choose_where_less(half, p(j), lowest, Lanes<V>::load(logits + j * W)), max);
+      const V other = choose_where_less(half, p(j), lowest, Lanes<V>::load(logits + j * W));
+      Lanes<V>::store(logits + j * W, other);
+      max = larger(other, max);
     }
     const V exponent = chunk_exponent(max - rows.shift);
-    const V up = power_of_two(rows.sum.exponent - exponent);
-    const Sum<V> others = sum_columns<cpu::kShortRow<T>>(exponent, k, TermsOfOthers{rows, probabilities, up});
-    const V of_peak = jacobian_diagonal(largest, rows.sum, others);
+    const TermsOf<V, false> terms = {logits, rows.shift, exp_reference(exponent)};
+    const V of_peak = jacobian_diagonal(largest, rows.sum, sum_columns<cpu::kShortRow<T>>(exponent, k, terms));
     for (int j = 0; j < k; j++) {
       const V diagonal = Lanes<V>::load(diagonals + j * W);
       Lanes<V>::store(diagonals + j * W, choose_where_less(half, p(j), of_peak, diagonal));
     }
-    return true;
   }
 };
 
@@ -205,14 +183,18 @@ inline void store_entries(const ShortDiagonals<V>& rows, int k, T* to, Writer<V>
   }
 }
 
+// Elements for the Jacobians of a group of rows, or for one made line by line, and a register after them.
+template <class V, class T = Scalar<V>>
+constexpr int kJacobianBuffer = (kShortJacobian * kShortJacobian * Lanes<V>::width > kShortLine<T> * kShortLine<T>
+                                     ? kShortJacobian * kShortJacobian * Lanes<V>::width
+                                     : kShortLine<T> * kShortLine<T>)+Lanes<V>::width;
+
 // Jacobians of rows of 2 to kShortRow logits.
 template <class V, class T>
-inline void short_jacobians(const T* x, T* jacobian, int64_t rows, int k, Writer<V>* writer) {
+inline void short_jacobians(const T* x, T* jacobian, int64_t rows, int k, T* memory, Writer<V>* writer) {
   constexpr int W = Lanes<V>::width;
-  constexpr int side_by_side = kShortJacobian * kShortJacobian * W, one = kShortLine * kShortLine;
   // Results are made in one of them while those in the other are written.
-  alignas(64) T buffers[2][(side_by_side > one ? side_by_side : one) + W];
-  T *buffer = buffers[0], *other = buffers[1];
+  T *buffer = memory, *other = memory + kJacobianBuffer<V>;
   const auto append_buffer = [&](int64_t n) {
     writer->append_later(buffer, n);
     T* made = buffer;
@@ -230,7 +212,7 @@ inline void short_jacobians(const T* x, T* jacobian, int64_t rows, int k, Writer
       source.store_turned(diagonals.diagonals, diagonal);
       Lanes<V>::store(p + W * k, broadcast<V>(T(0)));
       for (int64_t i = 0; i < n; i++) {
-        if (writer && k <= kShortLine) {
+        if (writer && k <= kShortLine<T>) {
           jacobian_in_buffer(p + i * k, diagonal + i * k, k, buffer, writer);
           append_buffer(entries);
         } else {
@@ -251,15 +233,15 @@ inline void short_jacobians(const T* x, T* jacobian, int64_t rows, int k, Writer
 }
 
 // Jacobians of whole rows. `memory` holds jacobian_elements(k) values.
-template <class V>
+template <class V, class T = Scalar<V>>
 constexpr int64_t jacobian_elements(int64_t k) {
-  return 2 * (k + Lanes<V>::width);
+  return k <= cpu::kShortRow<T> ? 2 * kJacobianBuffer<V> : 2 * (k + Lanes<V>::width);
 }
 
 template <class V, class T>
 inline void jacobians_along(const T* x, T* jacobian, int64_t rows, int64_t k, T* memory, Writer<V>* writer) {
   if (rows > 1 && k >= 2 && k <= cpu::kShortRow<T> && Lanes<V>::width > 1) {
-    return short_jacobians<V>(x, jacobian, rows, static_cast<int>(k), writer);
+    return short_jacobians<V>(x, jacobian, rows, static_cast<int>(k), memory, writer);
   }
   T* p = memory;
   T* diagonal = memory + k + Lanes<V>::width;

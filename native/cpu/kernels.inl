@@ -22,10 +22,10 @@ template <class V, class T = Scalar<V>>
 struct KernelsFor {
   static constexpr int W = Lanes<V>::width;
 
-  static int64_t rows_memory(int64_t k) { return k <= kKeptOnStack ? 0 : kept_elements<V>(k); }
+  static int64_t rows_memory(int64_t k) { return k <= kKeptOnStack<T> ? 0 : kept_elements<V>(k); }
 
   static void softmax_rows(const T* x, T* y, int64_t rows, int64_t k, T* memory, bool past_caches) {
-    if (past_caches) {
+    if (past_caches && Lanes<V>::can_stream) {
       Writer<V> writer(y);
       return softmax_rows_to(x, y, rows, k, memory, &writer);
     }
@@ -33,7 +33,10 @@ struct KernelsFor {
   }
 
   static void softmax_rows_to(const T* x, T* y, int64_t rows, int64_t k, T* memory, Writer<V>* writer) {
-    if (k <= cpu::kShortRow<T> && rows > 1 && W > 1) {
+    if (k == 1) {
+      // The exponential over itself: two numbers of twice the precision, whose ratio rounds to 1.
+      for (int64_t row = 0; row < rows; row++) y[row] = is_finite(x[row]) ? T(1) : canonical_nan<T>();
+    } else if (k <= cpu::kShortRow<T> && rows > 1 && W > 1) {
       softmax_short_rows<V>(x, y, rows, static_cast<int>(k), writer);
     } else {
       softmax_rows_along<V>(x, y, rows, k, memory, writer);
@@ -86,7 +89,7 @@ struct KernelsFor {
                             bool past_caches) {
     const Range<V> range = {sum.max, broadcast<V>(sum.min)};
     const RowTotal<T> row = row_total<V>(Sum<T>{sum.exponent, sum.head, sum.tail}, range, shift);
-    if (past_caches) {
+    if (past_caches && Lanes<V>::can_stream) {
       Writer<V> writer(y + first);
       return write_probabilities<V>(x, y, first, last, row, &writer);
     }
@@ -105,7 +108,7 @@ struct KernelsFor {
   static int64_t jacobian_memory(int64_t k) { return jacobian_elements<V>(k); }
 
   static void jacobian_rows(const T* x, T* jacobian, int64_t rows, int64_t k, T* memory, bool past_caches) {
-    if (past_caches) {
+    if (past_caches && Lanes<V>::can_stream) {
       Writer<V> writer(jacobian);
       return jacobians_along<V>(x, jacobian, rows, k, memory, &writer);
     }
@@ -118,7 +121,7 @@ struct KernelsFor {
 
   static void jacobian_lines(const T* p, const T* diagonal, int64_t k, int64_t first, int64_t last, T* jacobian,
                              bool past_caches) {
-    if (past_caches) {
+    if (past_caches && Lanes<V>::can_stream) {
       Writer<V> writer(jacobian + first * k);
       return jacobian_lines_along<V>(p, diagonal, k, first, last, jacobian, &writer);
     }

@@ -10,6 +10,7 @@
 //   fold_sum_of(v, n)           the same where only the first n lanes count: the others are 0, or not the only largest
 //   fold_max_of(v, n)           ones
 //   any_less(a, b)              whether a < b in some lane
+//   can_stream                  whether stream() is more than store()
 //   stream(p, v)                store(p, v) past the caches, to memory aligned to a register; needs a fence() after all
 //   load_quads(p, stride, v)    turns `width` rows of `quad` elements, row i at p + i * stride, into `quad` columns:
 //                               lane i of v[j] is element j of row i

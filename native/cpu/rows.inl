@@ -72,9 +72,11 @@ struct KeepNothing {
     return *this;
   }
   template <class Block>
-  void operator()(int64_t, Pair<Block>) const {}
+  void operator()(int64_t, const Pair<Block>&) const {}
 };
 
+// (By reference: GCC 12 copies a pair of wide registers through memory in small pieces.)
+//
 // Writes a row's exponentials to two arrays with room for a whole last register, and their chunks' references. Meanwhile
 // the writer, where there is one, goes on with the results before.
 template <class V, class T = Scalar<V>>
@@ -88,7 +90,7 @@ struct KeepTerms {
     return {head + chunk * kChunk, tail + chunk * kChunk, exponents, writer};
   }
   template <class Block>
-  SOFTMAX_FN void operator()(int64_t column, Pair<Block> term) const {
+  SOFTMAX_FN void operator()(int64_t column, const Pair<Block>& term) const {
     Lanes<Block>::store(head + column, term.head);
     Lanes<Block>::store(tail + column, term.tail);
     if (!writer) return;
@@ -389,13 +391,13 @@ inline void write_probabilities(const T* x, T* y, int64_t first, int64_t last, c
 }
 
 // Rows of any length. `memory` holds kept_elements(k), or is null where there is none: exponentials of rows longer than
-// kChunksOnStack chunks are then computed twice.
+// kKeptOnStack are then computed twice.
 template <class V, class T>
 inline void softmax_rows_along(const T* x, T* y, int64_t rows, int64_t k, T* memory, Writer<V>* writer) {
   if (rows == 1 && k <= Lanes<V>::width && !writer) return softmax_row_in_register<V>(x, y, static_cast<int>(k));
   if (rows > 1 && k <= kRowTogether<T>) return softmax_rows_together<V>(x, y, rows, k, writer);
-  alignas(64) T on_stack[kept_elements<V>(kKeptOnStack)];
-  if (k <= kKeptOnStack) memory = on_stack;
+  alignas(64) T on_stack[kept_elements<V>(kKeptOnStack<T>)];
+  if (k <= kKeptOnStack<T>) memory = on_stack;
   for (int64_t row = 0; row < rows; row++, x += k, y += k) {
     if (memory) {
       const KeepTerms<V> kept = kept_in<V>(memory, k, writer);

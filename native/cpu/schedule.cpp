@@ -200,7 +200,7 @@ Status softmax(const T* x, T* y, Layout layout, int threads) {
   if (rows == 0 || k == 0) return Status::ok;
   const Cost cost = inner == 1 && k > kShortRow<T> ? kSoftmaxOfRows : kSoftmaxOfColumns;
   const int used = worthwhile_threads<T>(cost, rows, rows * k, threads);
-  return inner == 1 ? softmax_rows(x, y, rows, k, used) : softmax_inner_axis(x, y, layout, used);
+  return inner == 1 || k == 1 ? softmax_rows(x, y, rows, k, used) : softmax_inner_axis(x, y, layout, used);
 }
 
 template <class T>

@@ -37,6 +37,7 @@ template <>
 struct Lanes<F32x8> {
   static constexpr int width = 8;
   static constexpr int quad = 4;
+  static constexpr bool can_stream = true;
   static __m256i first(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }
@@ -135,6 +136,7 @@ template <>
 struct Lanes<F64x4> {
   static constexpr int width = 4;
   static constexpr int quad = 2;
+  static constexpr bool can_stream = true;
   static __m256i first(int n) { return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)); }
   static F64x4 load(const double* p) { return F64x4(_mm256_loadu_pd(p)); }
   static F64x4 load_part(const double* p, int n, double fill) {

@@ -37,6 +37,7 @@ template <>
 struct Lanes<F32x16> {
   static constexpr int width = 16;
   static constexpr int quad = 4;
+  static constexpr bool can_stream = true;
   static __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1); }
   static F32x16 load(const float* p) { return F32x16(_mm512_loadu_ps(p)); }
   static F32x16 load_part(const float* p, int n, float fill) {
@@ -134,6 +135,7 @@ template <>
 struct Lanes<F64x8> {
   static constexpr int width = 8;
   static constexpr int quad = 2;
+  static constexpr bool can_stream = true;
   static __mmask8 first(int n) { return static_cast<__mmask8>((1u << n) - 1); }
   static F64x8 load(const double* p) { return F64x8(_mm512_loadu_pd(p)); }
   static F64x8 load_part(const double* p, int n, double fill) {

@@ -37,6 +37,7 @@ template <>
 struct Lanes<F32x4> {
   static constexpr int width = 4;
   static constexpr int quad = 4;
+  static constexpr bool can_stream = false;
   static F32x4 load(const float* p) { return F32x4(vld1q_f32(p)); }
   static F32x4 load_part(const float* p, int n, float fill) {
     float lanes[width] = {fill, fill, fill, fill};
@@ -124,6 +125,7 @@ template <>
 struct Lanes<F64x2> {
   static constexpr int width = 2;
   static constexpr int quad = 2;
+  static constexpr bool can_stream = false;
   static F64x2 load(const double* p) { return F64x2(vld1q_f64(p)); }
   static F64x2 load_part(const double* p, int n, double fill) {
     return F64x2(vcombine_f64(n > 0 ? vld1_f64(p) : vdup_n_f64(fill), vdup_n_f64(fill)));

@@ -12,6 +12,7 @@ template <class T>
 struct ScalarLanes {
   static constexpr int width = 1;
   static constexpr int quad = 1;
+  static constexpr bool can_stream = false;
   static T load(const T* p) { return *p; }
   static T load_part(const T*, int, T fill) { return fill; }
   static void store(T* p, T v) { *p = v; }

@@ -63,9 +63,9 @@ SOFTMAX_FN Sum<V> merge(Sum<V> a, Sum<V> b) {
 
 // The balanced tree over chunks for who meets them one after the other: like a binary counter, it holds one finished
 // subtree for each bit of the number of chunks so far.
-template <class V>
+template <class V, int levels = 44>  // 2^44 chunks are 2^54 columns
 struct ChunkTree {
-  Sum<V> subtree[44];  // 2^44 chunks are 2^54 columns
+  Sum<V> subtree[levels];
   uint64_t chunks = 0;
 
   SOFTMAX_FN void push(Sum<V> sum) {

@@ -195,7 +195,7 @@ describe('resizable buffers', () => {
 });
 
 describe('new results', () => {
-  // From 16 KB on memory is taken that is not made zeros, from 4 MB on huge pages are asked for.
+  // From 16 KB on memory is taken that is not made zeros, from 2 MB on huge pages are asked for.
   it.each([2 ** 12 - 1, 2 ** 12, 2 ** 20])('of %i rows have memory of their own', (count) => {
     const x = Float32Array.from({ length: count }, (_, i) => (i * 37) % 101);
     const shape = [count, 1];
