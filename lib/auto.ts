@@ -96,7 +96,7 @@ export const slowerThanAvx512: Readonly<Record<string, number>> = {
 export const shortRowBytes = 512;
 
 /** Seconds of work that are worth one more thread (work_per_thread in native/cpu/schedule.cpp). */
-export const workPerThread = 70e-6;
+export const workPerThread = 35e-6;
 
 /** Bytes a second that all threads together read and write: two channels of DDR5-5600, 89.6 GB/s, less what is lost. */
 const memoryBandwidth = 80e9;

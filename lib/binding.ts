@@ -29,7 +29,7 @@ export interface NativeLibrary {
   small: NativeSmallCalls;
   /** For a large new array, before its first element is written: makes its memory cheaper to use. */
   prepareResult(array: FloatArray | Int32Array): void;
-  /** For tests: the work in nanoseconds, 70,000 at first, that is worth one more thread. */
+  /** For tests: the work in nanoseconds, 35,000 at first, that is worth one more thread. */
   setWorkPerThread(nanoseconds: number): void;
   /** For tests: the size of results in bytes, 8 MiB at first, that are written past the caches. */
   setPastCachesFrom(bytes: number): void;

@@ -11,9 +11,9 @@ namespace softmax_native::cpu {
 namespace {
 
 // Work worth waking one more thread for. To wake a sleeping thread and wait for it takes 5 to 20 microseconds on bare
-// metal and 70 on a virtual machine; bench/threads.mjs shows from which size on two threads are faster, and what is
-// chosen.
-std::atomic<int64_t> work_per_thread{70'000};  // nanoseconds
+// metal and, now and then, 100 on a virtual machine. bench/threads.mjs measured two threads as fast as one for work of 45
+// microseconds, and took 0.76 of its time at 64.
+std::atomic<int64_t> work_per_thread{35'000};  // nanoseconds
 
 // What an operation takes on one thread with AVX-512, in picoseconds: for each row, and for each byte of the logits, or
 // of the Jacobian.
