@@ -44,6 +44,9 @@ const report = {
 for (const { name, version, absent } of report.peers) {
   progress(absent === undefined ? `${name} ${version}` : `${name} is absent: ${absent}`);
 }
+if (report.peers.some(({ absent }) => absent !== undefined)) {
+  progress('npm run bench:peers installs those that can be had here');
+}
 
 for (const [i, c] of cases.entries()) {
   report.cases.push(await measure(c, `[${i + 1}/${cases.length}] ${nameOf(c)}`));

@@ -14,10 +14,23 @@
 // rougher figures, and leaves idle and accuracy out unless they are named. --only leaves out the cases of comparisons
 // whose name in the tables does not contain TEXT.
 import { spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { comparisons } from './suites.mjs';
+
+const usage = `npm run bench -- [--suite NAME]... [options]
+
+  --suite NAME     small, batch, rows, axis, jacobian, special, threads, idle, accuracy or gpu; all of them, some 20
+                   minutes, where none is named
+  --quick          rough figures, 3 minutes for all suites but idle and accuracy
+  --only TEXT      of small, batch, rows, axis and jacobian only the cases with this text in their names
+  --threads N      the most threads that a candidate may use
+  --json --markdown --svg
+                   what is written to the folder that --output names (bench/results)
+
+npm run bench:peers installs the libraries to compare with; BENCH_PYTHON names the Python that has others.`;
 
 const programs = {
   ...Object.fromEntries(comparisons.map((suite) => [suite, 'compare.mjs'])),
@@ -27,7 +40,7 @@ const programs = {
   accuracy: 'accuracy.mjs',
   gpu: 'gpu.mjs',
 };
-const { values: options } = parseArgs({
+const { values: options } = read({
   options: {
     suite: { type: 'string', multiple: true },
     quick: { type: 'boolean' },
@@ -40,21 +53,41 @@ const { values: options } = parseArgs({
     help: { type: 'boolean' },
   },
 });
+
+function read(config) {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    return refuse(`${error.message}\n\n${usage}`);
+  }
+}
+
+function refuse(text) {
+  console.error(text);
+  process.exit(2);
+}
+
 const all = Object.keys(programs).filter((suite) => !options.quick || !['idle', 'accuracy'].includes(suite));
 const suites = options.suite ?? all;
 const output = path.resolve(options.output);
 
 if (options.help) {
-  console.log(
-    `npm run bench -- [--suite ${Object.keys(programs).join('|')}]... [--quick] [--threads N] ` +
-      '[--json] [--markdown] [--svg] [--output FOLDER]',
-  );
+  console.log(usage);
   process.exit(0);
 }
 for (const suite of suites) {
   if (!(suite in programs)) {
-    console.error(`Expected one of ${Object.keys(programs).join(', ')} for --suite but received ${suite}`);
-    process.exit(2);
+    refuse(`Expected one of ${Object.keys(programs).join(', ')} for --suite but received ${suite}`);
+  }
+}
+if (options.threads !== undefined && !/^[1-9]\d{0,3}$/.test(options.threads)) {
+  refuse(`Expected a number of threads from 1 to 9999 for --threads but received ${options.threads}`);
+}
+if (options.json || options.markdown || options.svg) {
+  try {
+    mkdirSync(output, { recursive: true });
+  } catch (error) {
+    refuse(`No results can be written to --output: ${error.message}`);
   }
 }
 

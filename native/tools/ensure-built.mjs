@@ -42,7 +42,9 @@ for (const { script, output, stamp, sources, options } of [
   if (built >= Math.max(...sources.map(newestChange))) continue;
 
   const command = ['npm', 'run', script, ...options].join(' ');
-  console.log(`${output}, or what belongs to it, is not built, or older than its sources: ${command}`);
+  const what =
+    stamp === everything.stamp ? ', with the programs of tests and benchmarks, which takes minutes' : '';
+  console.log(`Building ${output}${what}: ${command}`);
   const { status, error } = spawnSync('npm', ['run', '--silent', script, ...options], {
     cwd: root,
     stdio: 'inherit',
