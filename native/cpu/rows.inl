@@ -75,10 +75,9 @@ struct KeepNothing {
   void operator()(int64_t, const Pair<Block>&) const {}
 };
 
-// (By reference: GCC 12 copies a pair of wide registers through memory in small pieces.)
-//
 // Writes a row's exponentials to two arrays with room for a whole last register, and their chunks' references. Meanwhile
-// the writer, where there is one, goes on with the results before.
+// the writer, where there is one, goes on with the results before. (Pairs come by reference: GCC 12 copies one of wide
+// registers through memory in small pieces.)
 template <class V, class T = Scalar<V>>
 struct KeepTerms {
   T* head;
