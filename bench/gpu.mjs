@@ -1,7 +1,7 @@
 // The GPU: every kernel beside a copy of as many bytes (the Jacobian's beside a fill), Python's libraries on the same
 // shapes, what a call from JavaScript costs, and arrays of the host through the GPU beside the speed of the bus.
 //
-//   node bench/gpu.mjs [--quick] [--json FILE] [--python PROGRAM] [--device N]
+//   node bench/gpu.mjs [--quick] [--json FILE] [--python PROGRAM] [--peer-seconds N] [--device N]
 //   node bench/gpu.mjs --dry-run [--build FOLDER]
 //
 // Without a GPU that can be used it says why, and that is all. --quick takes less than a minute and measures fewer
@@ -22,6 +22,7 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     json: { type: 'string' },
     python: { type: 'string', default: 'python3' },
+    'peer-seconds': { type: 'string', default: '170' },
     device: { type: 'string', default: '0' },
     'dry-run': { type: 'boolean', default: false },
     build: { type: 'string', default: fileURLToPath(new URL('../build', import.meta.url)) },
@@ -173,7 +174,7 @@ async function measurePeers({ l2Bytes }, cases) {
     console.log(`\nNo Python libraries measured: ${options.python} cannot be run.`);
     return found;
   }
-  const seconds = dryRun || quick ? 20 : 170;
+  const seconds = dryRun || quick ? 20 : Number(options['peer-seconds']);
   const request = { cases: chosen, l2Bytes, areaBytes: 2 ** 29, rounds: quick ? 9 : 21, seconds };
   const { status, stderr } = await readLines(
     options.python,

@@ -1,10 +1,11 @@
 // Measures every kernel of native/cuda beside a copy that reads and writes as many bytes (the Jacobian's beside a fill
 // of as many), and prints a line of JSON for the device, for its transfers from and to the host, and for each case.
 //
-//   gpu_bench [--quick | --tiny] [--device N]
+//   gpu_bench [--quick | --tiny] [--device N] [--once] [CASE...]
 //
 // --quick measures fewer cases; --tiny is for an emulated device: sizes and repetitions that show nothing but that all
-// of it runs.
+// of it runs. Cases may be named instead, as OPERATION:DTYPE:OUTERxKxINNER, such as softmax:float32:1000x100x1. --once
+// launches the kernels of each case once, without figures: for a profiler.
 //
 // A round times a batch of launches and a batch of copies one after the other, in turns, by events on the device; a
 // figure is the median of the rounds. All of a round is enqueued before the device may begin with it, so that the speed
@@ -119,6 +120,7 @@ struct Bench {
   cudaStream_t stream;
   cudaEvent_t events[3];
   Gate gate;
+  bool once;
 
   // Times `kernel` and `reference`, which enqueue one launch or copy each and are given a running number.
   template <class Kernel, class Reference>
@@ -302,6 +304,12 @@ void measure(Bench& bench, const Case& c) {
           is_jacobian ? "cudaMemsetAsync" : "cudaMemcpyAsync");
   };
 
+  if (bench.once) {
+    launch_in(0);
+    check(cudaStreamSynchronize(bench.stream), "running");
+    if (workspace != nullptr) check(cudaFree(workspace), "cudaFree");
+    return;
+  }
   const Comparison found = bench.compare([&](int64_t turn) { launch_in(turn % slots); }, reference);
 
   check(cudaMemsetAsync(bench.results, 0xff, static_cast<size_t>(result_step), bench.stream), "cudaMemsetAsync");
@@ -427,6 +435,21 @@ std::vector<Case> cases_of(const Bench& bench, bool quick, bool tiny) {
   return cases;
 }
 
+// A case from OPERATION:DTYPE:OUTERxKxINNER.
+Case case_of(const char* text, std::string* dtype) {
+  char operation[32], type[32];
+  long long outer, k, inner;
+  if (std::sscanf(text, "%31[^:]:%31[^:]:%lldx%lldx%lld", operation, type, &outer, &k, &inner) == 5 &&
+      (std::strcmp(type, "float32") == 0 || std::strcmp(type, "float64") == 0) && outer > 0 && k > 0 && inner > 0) {
+    *dtype = type;
+    for (int i = 0; i < 3; i++) {
+      if (std::strcmp(operation, kNames[i]) == 0) return {static_cast<Operation>(i), {outer, k, inner}, 0};
+    }
+  }
+  std::fprintf(stderr, "%s is no case\n", text);
+  std::exit(2);
+}
+
 // Bytes a second between page-locked memory of the host and the device: each way alone, then both at once.
 void measure_transfers(Bench& bench) {
   const int64_t bytes = bench.scale.bytes;
@@ -484,8 +507,9 @@ void warm_up(const Bench& bench, double seconds) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  bool quick = false, tiny = false;
+  bool quick = false, tiny = false, once = false;
   int index = 0;
+  std::vector<Case> named[2];  // of float32 and float64
   for (int i = 1; i < argc; i++) {
     const std::string argument = argv[i];
     if (argument == "--quick") {
@@ -494,8 +518,14 @@ int main(int argc, char** argv) {
       tiny = true;
     } else if (argument == "--device" && i + 1 < argc) {
       index = std::atoi(argv[++i]);
+    } else if (argument == "--once") {
+      once = true;
+    } else if (argument[0] != '-') {
+      std::string dtype;
+      const Case c = case_of(argv[i], &dtype);
+      named[dtype == "float64"].push_back(c);
     } else {
-      std::fprintf(stderr, "gpu_bench [--quick | --tiny] [--device N]\n");
+      std::fprintf(stderr, "gpu_bench [--quick | --tiny] [--device N] [--once] [CASE...]\n");
       return 2;
     }
   }
@@ -511,6 +541,7 @@ int main(int argc, char** argv) {
   check(cudaMemGetInfo(&free_memory, &memory), "cudaMemGetInfo");
 
   static Bench bench{};
+  bench.once = once;
   bench.scale = tiny ? kTiny : quick ? kQuick : kFull;
   const int capability = properties.major * 10 + properties.minor;
   bench.device = {std::min(capability, compiled_for),
@@ -536,15 +567,20 @@ int main(int argc, char** argv) {
       properties.multiProcessorCount, memory, properties.l2CacheSize, driver, runtime);
   std::fflush(stdout);
 
+  const bool are_named = !named[0].empty() || !named[1].empty();
   const auto run = [&](auto zero) {
     using T = decltype(zero);
+    const std::vector<Case>& of_type = named[sizeof(T) == 8];
+    if (are_named && of_type.empty()) return;
     fill_inputs<T>(bench);
-    if (std::is_same_v<T, float>) {
+    if (are_named) {
+      warm_up(bench, tiny || once ? 0 : 1);
+    } else if (std::is_same_v<T, float>) {
       measure_transfers(bench);
       fill_inputs<T>(bench);
       warm_up(bench, tiny ? 0 : 1);
     }
-    for (const Case& c : cases_of<T>(bench, quick, tiny)) measure<T>(bench, c);
+    for (const Case& c : are_named ? of_type : cases_of<T>(bench, quick, tiny)) measure<T>(bench, c);
   };
   run(float{});
   run(double{});
