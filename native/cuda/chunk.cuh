@@ -11,6 +11,8 @@
 // (sum_of_shared), 8 registers at a time go through a loop, which keeps the code short.
 #pragma once
 
+#include <cmath>
+
 #include "../ops/softmax.h"
 #include "device.cuh"
 
@@ -21,9 +23,27 @@ constexpr int kGroup = 8;  // registers that hold one term for each of the order
 // The lanes that share a row: all of a warp, known when compiled, or a number known at launch.
 struct WholeWarp {
   static constexpr int lanes = kWarpLanes;
+  static constexpr int apart = 1;
+  static constexpr bool of_short_row = false;
 };
 struct PartOfWarp {
   int lanes;
+  static constexpr int apart = 1;
+  static constexpr bool of_short_row = false;
+};
+
+// Those of a row of at most 256 columns, each of which is then alone in its lane of the order. The columns fill the
+// first half of the lanes' registers in any case. A row's lanes are adjacent, or `apart` from each other.
+template <int count>
+struct AdjacentLanes {
+  static constexpr int lanes = count;
+  static constexpr int apart = 1;
+  static constexpr bool of_short_row = true;
+};
+struct LanesApart {
+  int lanes;
+  int apart;
+  static constexpr bool of_short_row = true;
 };
 
 // The sum of a row's part, with its maximum: what blocks and launches hand each other.
@@ -99,15 +119,15 @@ class ChunkSum {
   // In every lane.
   __device__ __forceinline__ PartialSum<T> total(Lanes lanes) {
     for (int offset = lanes.lanes / 2; offset > 0; offset /= 2) {
-      on_grid_ = on_grid_ + __shfl_xor_sync(kAllLanes, on_grid_, offset);
+      on_grid_ = on_grid_ + __shfl_xor_sync(kAllLanes, on_grid_, offset * lanes.apart);
     }
     const Sum<T> sum = chunk_sum(exponent_, on_grid_, fold(lanes));
     return {max_, sum.exponent, sum.head, sum.tail};
   }
 
  private:
-  // The rests of the order's 256 lanes, folded in halves. A vector's elements, whose turn comes last, are dealt to the
-  // lanes on the way: each of the first exchanges gives one half of what a lane holds for the other half.
+  // The rests of the order's 256 lanes, folded in halves. A vector's elements, whose turn comes last, are
+  // dealt to the lanes on the way: each of the first exchanges gives one half of what a lane holds for the other half.
   __device__ __forceinline__ T fold(Lanes lanes) {
 #pragma unroll
     for (int half = kGroup / 2; half >= V; half /= 2) {
@@ -142,29 +162,84 @@ class ChunkSum {
   T on_grid_ = T(0);
 };
 
+// The larger of two logits, where NaN is passed over: one instruction. `larger` takes two, and tells zeros apart.
+__device__ __forceinline__ float larger_logit(float a, float b) { return fmaxf(a, b); }
+__device__ __forceinline__ double larger_logit(double a, double b) { return fmax(a, b); }
+
+// The sum of a row whose columns are each alone in their lane of the order, so that they may be taken in any order: in
+// the one in which the tree of their rests needs the fewest registers.
+template <class T, int V, int E, class Lanes>
+class ShortSum {
+ public:
+  __device__ __forceinline__ ShortSum(T max, T shift)
+      : max_(max), shift_(shift), exponent_(chunk_exponent(max - shift)), reference_(exp_reference(exponent_)) {}
+
+  // Of the logits of registers below `used`, the same for all lanes; in every lane.
+  template <class Keep>
+  __device__ __forceinline__ PartialSum<T> total(const T* logits, int used, Lanes lanes, Keep keep) {
+    T rest[V];
+#pragma unroll
+    for (int e = 0; e < V; e++) rest[e] = rests<0, 1>(logits + e, used / V, [&](int u, Pair<T> term) { keep(u + e, term); });
+    for (int offset = lanes.lanes / 2; offset > 0; offset /= 2) {
+      on_grid_ = on_grid_ + __shfl_xor_sync(kAllLanes, on_grid_, offset * lanes.apart);
+#pragma unroll
+      for (int e = 0; e < V; e++) rest[e] = rest[e] + __shfl_xor_sync(kAllLanes, rest[e], offset * lanes.apart);
+    }
+#pragma unroll
+    for (int half = V / 2; half > 0; half /= 2) {
+#pragma unroll
+      for (int e = 0; e < half; e++) rest[e] = rest[e] + rest[e + half];
+    }
+    const Sum<T> sum = chunk_sum(exponent_, on_grid_, rest[0]);
+    return {max_, sum.exponent, sum.head, sum.tail};
+  }
+
+ private:
+  // Folded in halves, of the vectors first, first + step, first + 2 step ...
+  template <int first, int step, class Keep>
+  __device__ __forceinline__ T rests(const T* logits, int used_vectors, Keep keep) {
+    if constexpr (step < E / V) {
+      const T even = rests<first, 2 * step>(logits, used_vectors, keep);
+      return even + rests<first + step, 2 * step>(logits, used_vectors, keep);
+    } else {
+      if (first * V >= E / 2 && first >= used_vectors) return T(0);
+      const Pair<T> term = exp_scaled(logits[first * V] - shift_, reference_);
+      keep(first * V, term);
+      return split_on_grid(term, on_grid_);
+    }
+  }
+
+  T max_;
+  T shift_;
+  T exponent_;
+  ExpReference<T> reference_;
+  T on_grid_ = T(0);
+};
+
 // The largest value that any of the lanes has, in every lane.
 template <class T>
-__device__ __forceinline__ T largest_of_lanes(T value, int lanes) {
+__device__ __forceinline__ T largest_of_lanes(T value, int lanes, int apart = 1) {
   for (int offset = lanes / 2; offset > 0; offset /= 2) {
-    value = larger(__shfl_xor_sync(kAllLanes, value, offset), value);
+    value = larger_logit(__shfl_xor_sync(kAllLanes, value, offset * apart), value);
   }
   return value;
 }
 
-// Float32 keeps the exponentials between the sum and the division, as the head in the logit's register and the tail in
-// one more. Float64 would need four registers a column for that: it computes them again.
-template <class T>
-constexpr bool kKeepsTerms = sizeof(T) == 4;
+// Whether the exponentials are kept between the sum and the division, the head in the logit's register and the tail in
+// one more. Float64 needs four registers a column for that: it computes those of more than 8 columns again.
+template <class T, int E, class Lanes>
+constexpr bool kKeepsTerms = sizeof(T) == 4 || (Lanes::of_short_row && E <= 8);
 
 // A row, or a chunk of one, in the registers of a group of lanes.
 template <class T, int V, int E, class Lanes = WholeWarp>
 struct Columns {
-  static_assert(E % kGroup == 0 && kGroup % V == 0);
+  static_assert(kGroup % V == 0 && (Lanes::of_short_row || E % kGroup == 0));
 
   // The logits; after `sum` the heads of the exponentials where terms are kept. Registers past `registers_of(n)` keep
   // their logits and have no tail; `write` does not read them.
   T head[E];
-  T tail[kKeepsTerms<T> ? E : 1];
+  static constexpr bool keeps_terms = kKeepsTerms<T, E, Lanes>;
+  T tail[keeps_terms ? E : 1];
 
   __device__ __forceinline__ static int column_of(int u, int t, Lanes lanes) {
     return (u / V * lanes.lanes + t) * V + u % V;
@@ -178,11 +253,17 @@ struct Columns {
 
   // Columns past n are -inf, which adds nothing and is no maximum.
   __device__ __forceinline__ void load(const T* row, int n, int t, Lanes lanes = Lanes()) {
+    load_from([&](int column) { return reinterpret_cast<const Vector<T, V>*>(row + column); }, n, t, lanes);
+  }
+
+  // The same, from wherever vector_at(column) points.
+  template <class VectorAt>
+  __device__ __forceinline__ void load_from(VectorAt vector_at, int n, int t, Lanes lanes) {
     for_vectors([&](int u) {
       const int column = column_of(u, t, lanes);
       Vector<T, V> vector;
-      if (column < n) {
-        vector = *reinterpret_cast<const Vector<T, V>*>(row + column);
+      if (is_inside(u, column, n)) {
+        vector = *vector_at(column);
       } else {
         for (int e = 0; e < V; e++) vector.element[e] = -infinity<T>();
       }
@@ -203,14 +284,17 @@ struct Columns {
   __device__ __forceinline__ T max(Lanes lanes = Lanes()) const {
     T largest = -infinity<T>();
 #pragma unroll
-    for (int u = 0; u < E; u++) largest = larger(head[u], largest);
-    return largest_of_lanes(largest, lanes.lanes);
+    for (int u = 0; u < E; u++) largest = larger_logit(head[u], largest);
+    return largest_of_lanes(largest, lanes.lanes, lanes.apart);
   }
 
   // The sum of the n columns under the reference of their maximum, in every lane.
   __device__ __forceinline__ PartialSum<T> sum(int n, T max, T shift, Lanes lanes = Lanes()) {
-    ChunkSum<T, V, Lanes> sum(max, shift);
     const int used = registers_of(n, lanes);
+    if constexpr (Lanes::of_short_row) {
+      return ShortSum<T, V, E, Lanes>(max, shift).total(head, used, lanes, [&](int u, Pair<T> term) { keep(u, term); });
+    }
+    ChunkSum<T, V, Lanes> sum(max, shift);
 #pragma unroll
     for (int first = 0; first < E; first += kGroup) {
       sum.add(head + first, used - first, [&](int i, Pair<T> term) { keep(first + i, term); });
@@ -223,6 +307,14 @@ struct Columns {
   // products are not. It is taken 2^headroom times too large, and the reciprocal as much too small.
   __device__ __forceinline__ void write(T* row, int n, int t, const RowScale<T>& scale, T row_exponent, T exponent,
                                         bool many, Lanes lanes = Lanes()) const {
+    write_to([&](int column) { return reinterpret_cast<Vector<T, V>*>(row + column); }, n, t, scale, row_exponent,
+             exponent, many, lanes);
+  }
+
+  // The same, to wherever vector_at(column) points.
+  template <class VectorAt>
+  __device__ __forceinline__ void write_to(VectorAt vector_at, int n, int t, const RowScale<T>& scale, T row_exponent,
+                                           T exponent, bool many, Lanes lanes) const {
     constexpr int headroom = Format<T>::scale / 3;
     Pair<T> inverse = scale.inverse;
     T factor = T(1);
@@ -233,21 +325,25 @@ struct Columns {
     }
     for_vectors([&](int u) {
       const int column = column_of(u, t, lanes);
-      if (column >= n) return;
+      if (!is_inside(u, column, n)) return;
       Vector<T, V> vector;
       for (int e = 0; e < V; e++) {
-        if (kKeepsTerms<T>) {
-          const Pair<T> term = {head[u + e] * factor, tail[kKeepsTerms<T> ? u + e : 0] * factor};
+        if (keeps_terms) {
+          const Pair<T> term = {head[u + e] * factor, tail[keeps_terms ? u + e : 0] * factor};
           vector.element[e] = scale.regular ? probability(term, inverse) : canonical_nan<T>();
         } else {
           vector.element[e] = probability_of(head[u + e], scale);
         }
       }
-      *reinterpret_cast<Vector<T, V>*>(row + column) = vector;
+      *vector_at(column) = vector;
     });
   }
 
  private:
+  __device__ __forceinline__ static bool is_inside(int u, int column, int n) {
+    return Lanes::of_short_row && u < E / 2 ? n > 0 : column < n;
+  }
+
   template <class Use>
   __device__ __forceinline__ static void for_vectors(Use use) {
 #pragma unroll
@@ -255,9 +351,9 @@ struct Columns {
   }
 
   __device__ __forceinline__ void keep(int u, Pair<T> term) {
-    if (!kKeepsTerms<T>) return;
+    if (!keeps_terms) return;
     head[u] = term.head;
-    tail[kKeepsTerms<T> ? u : 0] = term.tail;
+    tail[keeps_terms ? u : 0] = term.tail;
   }
 };
 
@@ -266,7 +362,7 @@ template <class T>
 __device__ __noinline__ PartialSum<T> sum_of_shared(const T* chunk, int n, T shift) {
   const int t = lane_of_thread();
   T max = -infinity<T>();
-  for (int column = t; column < n; column += kWarpLanes) max = larger(chunk[column], max);
+  for (int column = t; column < n; column += kWarpLanes) max = larger_logit(chunk[column], max);
   ChunkSum<T, 1, WholeWarp> sum(largest_of_lanes(max, kWarpLanes), shift);
 #pragma unroll 1
   for (int first = 0; first < n; first += kLanes) {

@@ -22,6 +22,9 @@ namespace softmax_native::cuda {
 // The columns that are summed under one reference (numerics/format.h; device.cuh checks that it is the same number).
 constexpr int kChunkColumns = 1024;
 
+// The lanes to which the columns of a chunk are dealt in the order of a sum (numerics/format.h).
+constexpr int kLanesOfSum = 256;
+
 // An (outer, k, inner) array: element j of row (o, i) lies at (o * k + j) * inner + i.
 struct Layout {
   int64_t outer;
@@ -223,8 +226,59 @@ constexpr int64_t even_width(int64_t inner, int64_t most_columns, int64_t elemen
   return inner % sector == 0 ? ceil_div(even, sector) * sector : even;
 }
 
-// Tiles: k up to 1024.
+// Elements from line to line of a tile of columns, of which each warp takes `columns` at a time: an odd multiple of
+// those, so that the lanes of a column, which read further lines, meet other banks.
+constexpr int64_t line_stride(int64_t width, int64_t columns) {
+  return columns == 32 ? width : (ceil_div(width, columns) | 1) * columns;
+}
+
+// Tiles: k up to 1024. A block's rows lie in shared memory in the array's own order, so that they are copied there and
+// back in vectors, wherever they begin and end.
 inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& device) {
+  const int64_t k = layout.k, inner = layout.inner, rows = layout.outer * inner;
+  Plan plan{};
+  plan.regime = Regime::tile;
+  plan.blocks_per_row = 1;
+  // Small blocks: while one copies, others compute.
+  plan.warps = 4;
+  // Up to 32 columns of float32 in a lane: what a row takes beside its exponentials is then little for each of them.
+  // Float64 takes as few as hold the row. Rows that are longer than the order of a sum has lanes take a whole warp.
+  if (k > kLanesOfSum) {
+    plan.elements = k <= 512 ? 16 : 32;
+    plan.lanes_per_row = 32;
+  } else {
+    const int64_t elements = power_of_two_from(most(k, 2));
+    plan.elements = static_cast<int>(least(elements, element_size == 4 ? 32 : 8));
+    plan.lanes_per_row = static_cast<int>(power_of_two_from(ceil_div(k, plan.elements)));
+  }
+  // No fewer rows than there are lanes to work on them, so far as the batch is large enough to keep every block busy.
+  const int64_t groups = plan.warps * 32 / plan.lanes_per_row;
+  const int64_t tile_bytes = bytes_of_tile(device);
+  const int64_t share = ceil_div(rows, 2 * device.multiprocessors);
+  int64_t wanted = least(ceil_div(tile_bytes, k * element_size), most(groups, share));
+  wanted = ceil_div(wanted, groups) * groups;
+  // Whole lines of 128 bytes of the inner axis where they fit, never less than a sector.
+  const int64_t line = 128 / element_size, most_bytes = most(kColumnTileBytes, 2 * tile_bytes);
+  int64_t width = 32 / element_size;
+  while (width < wanted && 2 * width * k * element_size <= most_bytes) width = width < line ? 2 * width : width + line;
+  plan.tile_inner = even_width(inner, width, element_size);
+  if (plan.tile_inner == inner) {
+    // Contiguous rows, or all columns of one outer index or more: one span of the array, which may begin anywhere.
+    plan.stride = inner;
+    plan.tile_outer = least(most(1, wanted / inner), layout.outer);
+    plan.shared_bytes = ceil_div(plan.tile_outer * inner * k * element_size, 128) * 128 + 16;
+  } else {
+    plan.stride = line_stride(plan.tile_inner, 32 / plan.lanes_per_row);
+    plan.tile_outer = 1;
+    plan.shared_bytes = k * plan.stride * element_size;
+  }
+  plan.rows_per_block = plan.tile_outer * plan.tile_inner;
+  plan.blocks = ceil_div(layout.outer, plan.tile_outer) * ceil_div(inner, plan.tile_inner);
+  return plan;
+}
+
+// Tiles of the Jacobian.
+inline Plan walked_tile(Layout layout, int64_t element_size, const DeviceProperties& device) {
   const int64_t k = layout.k, rows = layout.outer * layout.inner;
   Plan plan{};
   plan.regime = Regime::tile;
@@ -569,7 +623,7 @@ constexpr int64_t kJacobianSharedBytes = 40 * 1024;
 
 inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const DeviceProperties& device) {
   using namespace policy;
-  Plan plan = tile({rows, k, 1}, element_size, device);
+  Plan plan = walked_tile({rows, k, 1}, element_size, device);
   const int64_t entry_bytes = k * k * element_size;
   const int64_t room = kJacobianSharedBytes / (2 * plan.stride * element_size);
   const int64_t share = ceil_div(rows, 2 * device.multiprocessors);

@@ -48,7 +48,7 @@ __device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift)
 #pragma unroll 1
   for (int first = 0; first < mine.n; first += kLanes) {
     columns.load(mine.x + first, mine.n - first, t);
-    max = larger(columns.max(), max);
+    max = larger_logit(columns.max(), max);
   }
   ChunkSum<float, V, WholeWarp> sum(max, shift);
 #pragma unroll 1

@@ -1,48 +1,184 @@
-// Regime `tile`: rows of at most 1024 elements, along any axis, in shared memory. Loads and stores run along the array,
-// not along the rows, so that neither the length of a row nor its alignment matters; in between, a few lanes work on
-// each row.
+// Regime `tile`: rows of at most 1024 elements, along any axis, in shared memory. A tile lies there as in the array, so
+// that neither the length of a row nor its alignment matters to the copies; in between, a few lanes work on each row.
 #include "chunk.cuh"
 #include "regimes.h"
-#include "rows_in_tiles.cuh"
+#include "spans.cuh"
 
 namespace softmax_native::cuda {
 
-template <class T, int E>
-__global__ void __launch_bounds__(256, sizeof(T) == 4 ? 2 : 1)
-    tile_softmax(const T* x, T* y, Tiling tiling, Divisor by_k, int lanes_per_row) {
-  T* const memory = reinterpret_cast<T*>(shared_memory());
-  const Tile tile(tiling, blockIdx.x);
-  load_tile(x + tile.first, memory, tiling, tile, 0, by_k);
+// A block's tile: the rows (o, i) with o in a part of the outer axis and i in a part of the inner one. Either all of the
+// inner axis, which is one span of the array, or lines of a part of it.
+struct Tiles {
+  Layout layout;
+  int outer;  // of a tile; the last may have fewer
+  int inner;
+  int stride;  // from element to element of a row
+  uint32_t inner_tiles;
+  Divisor by_inner;
+
+  Tiles(Layout array, const Plan& plan)
+      : layout(array),
+        outer(static_cast<int>(plan.tile_outer)),
+        inner(static_cast<int>(plan.tile_inner)),
+        stride(static_cast<int>(plan.stride)),
+        inner_tiles(static_cast<uint32_t>(policy::ceil_div(array.inner, plan.tile_inner))),
+        by_inner(plan.tile_inner) {}
+
+  __device__ __forceinline__ bool are_spans() const { return inner_tiles == 1; }
+};
+
+// Blocks of a multiprocessor, which limit a thread's registers.
+constexpr int blocks_of_tiles(int element_size, int elements, bool contiguous) {
+  if (element_size == 8) return elements == 32 ? 2 : 4;
+  return elements == 32 ? (contiguous ? 4 : 3) : elements == 16 ? 6 : 8;
+}
+
+// Adjacent lanes work on contiguous rows; along another axis adjacent lanes take adjacent rows.
+template <class T, int E, int V, bool contiguous, class Lanes>
+__global__ void __launch_bounds__(128, blocks_of_tiles(sizeof(T), E, contiguous))
+    tile_softmax(const T* x, T* y, Tiles tiles, Lanes lanes) {
+  const int k = static_cast<int>(tiles.layout.k);
+  T* memory = reinterpret_cast<T*>(shared_memory());
+  const int64_t first_outer = static_cast<int64_t>(blockIdx.x / tiles.inner_tiles) * tiles.outer;
+  const int64_t first_inner = static_cast<int64_t>(blockIdx.x % tiles.inner_tiles) * tiles.inner;
+  const int outer = static_cast<int>(smaller(tiles.layout.outer - first_outer, static_cast<int64_t>(tiles.outer)));
+  const int inner = static_cast<int>(smaller(tiles.layout.inner - first_inner, static_cast<int64_t>(tiles.inner)));
+  const int64_t first = first_outer * k * tiles.layout.inner + first_inner;
+  const int rows = outer * inner;
+  const bool is_span = contiguous || tiles.are_spans();
+  // Vectors that would otherwise meet in few banks.
+  const bool mixed = V > 1 && k / V % 2 == 0;
+
+  Span span{0, rows * k};
+  const Lines lines{k, inner, tiles.layout.inner, tiles.stride};
+  if (is_span) {
+    span.first = past_vector(x + first);
+    span.end += span.first;
+    start_copy_of_span(x + first - span.first, memory, span, mixed);
+  } else {
+    start_copy_of_lines(x + first, memory, lines);
+  }
+  wait_for_copies(0);
   __syncthreads();
 
-  const int k = static_cast<int>(by_k.divisor);
-  const PartOfWarp lanes{lanes_per_row};
-  const int t = static_cast<int>(threadIdx.x) % lanes_per_row;
-  const int group = static_cast<int>(threadIdx.x) / lanes_per_row;
-  const int groups = static_cast<int>(blockDim.x) / lanes_per_row;
-  for (int first = 0; first < tile.rows(); first += groups) {
+  const int lane = lane_of_thread(), rows_of_warp = kWarpLanes / lanes.lanes;
+  const int t = contiguous ? lane % lanes.lanes : lane / rows_of_warp;
+  const int row_of_warp = contiguous ? lane / lanes.lanes : lane % rows_of_warp;
+  for (int base = warp_of_thread() * rows_of_warp; base < rows; base += warps_of_block() * rows_of_warp) {
     // Lanes without a row go along with one of no columns, as exchanges need whole warps.
-    const int n = first + group < tile.rows() ? k : 0;
-    T* const row = memory + (n > 0 ? first + group : 0) * tiling.stride;
-    Columns<T, 1, E, PartOfWarp> columns;
-    columns.load(row, n, t, lanes);
+    const int row = base + row_of_warp < rows ? base + row_of_warp : 0;
+    const int n = base + row_of_warp < rows ? k : 0;
+    int place = span.first + row * k;
+    if (!contiguous) {
+      uint32_t o = 0, i = static_cast<uint32_t>(row);
+      if (is_span) tiles.by_inner.divide(i, &o, &i);
+      place = span.first + static_cast<int>(o) * k * tiles.stride + static_cast<int>(i);
+    }
+    const auto vector_at = [&](int column) {
+      const int at = V > 1 ? place_of<T>(place + column, mixed) : place + column * (contiguous ? 1 : tiles.stride);
+      return reinterpret_cast<Vector<T, V>*>(memory + at);
+    };
+    Columns<T, V, E, Lanes> columns;
+    columns.load_from(vector_at, n, t, lanes);
     const T max = columns.max(lanes);
     const T shift = shift_of(max);
     const PartialSum<T> sum = columns.sum(k, max, shift, lanes);
-    columns.write(row, n, t, scale_of(sum, shift), sum.exponent, sum.exponent, false, lanes);
+    columns.write_to(vector_at, n, t, scale_of(sum, shift), sum.exponent, sum.exponent, false, lanes);
   }
 
   __syncthreads();
-  store_tile(y + tile.first, memory, tiling, tile, 0, by_k);
+  if (is_span) {
+    store_span(y + first, memory, span, mixed);
+  } else {
+    store_lines(y + first, memory, lines);
+  }
+}
+
+// Rows of one element: 1, or NaN for what is no number.
+template <class T>
+__global__ void __launch_bounds__(256) single_softmax(const T* x, T* y, int64_t count) {
+  constexpr int span = 16 * 256;
+  const int64_t base = static_cast<int64_t>(blockIdx.x) * span;
+  const auto one = [](T v) { return is_finite(v) ? T(1) : canonical_nan<T>(); };
+  const Span of_block{past_vector(x), past_vector(x) + static_cast<int>(smaller(count - base, static_cast<int64_t>(span)))};
+  x += base - of_block.first;
+  y += base - of_block.first;
+  using Elements = Vector<T, kVector<T>>;
+  of_block.for_each<T>(
+      past_vector(y) == 0,
+      [&](int e) {
+        Elements elements = *reinterpret_cast<const Elements*>(x + e);
+        for (T& element : elements.element) element = one(element);
+        *reinterpret_cast<Elements*>(y + e) = elements;
+      },
+      [&](int e) { y[e] = one(x[e]); });
+}
+
+template <int E, int V, bool contiguous, class T, class Lanes>
+static cudaError_t launch_tile(const T* x, T* y, Layout layout, const Plan& plan, Lanes lanes, cudaStream_t stream) {
+  return launch(tile_softmax<T, E, V, contiguous, Lanes>, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, 1,
+                stream, x, y, Tiles(layout, plan), lanes);
+}
+
+// Contiguous rows with the number of lanes known when compiled.
+template <int E, class T, int L>
+static cudaError_t launch_rows(const T* x, T* y, Layout layout, const Plan& plan, AdjacentLanes<L> lanes,
+                               cudaStream_t stream) {
+  if constexpr (E >= kVector<T>) {
+    if (has_vectors(x, layout.k)) return launch_tile<E, kVector<T>, true>(x, y, layout, plan, lanes, stream);
+  }
+  return launch_tile<E, 1, true>(x, y, layout, plan, lanes, stream);
+}
+
+template <int E, class T>
+static cudaError_t launch_short(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream) {
+  const int lanes = plan.lanes_per_row;
+  if (layout.inner > 1) {
+    return launch_tile<E, 1, false>(x, y, layout, plan, LanesApart{lanes, kWarpLanes / lanes}, stream);
+  }
+  if (lanes == 1) return launch_rows<E>(x, y, layout, plan, AdjacentLanes<1>(), stream);
+  if constexpr (sizeof(T) == 8 && E == 8) {
+    const LanesApart at_launch{lanes, 1};
+    return has_vectors(x, layout.k) ? launch_tile<E, kVector<T>, true>(x, y, layout, plan, at_launch, stream)
+                                    : launch_tile<E, 1, true>(x, y, layout, plan, at_launch, stream);
+  }
+  if constexpr (E == 32) {
+    if (lanes == 2) return launch_rows<E>(x, y, layout, plan, AdjacentLanes<2>(), stream);
+    if (lanes == 4) return launch_rows<E>(x, y, layout, plan, AdjacentLanes<4>(), stream);
+    if (lanes == 8) return launch_rows<E>(x, y, layout, plan, AdjacentLanes<8>(), stream);
+  }
+  return cudaErrorInvalidValue;
+}
+
+template <int E, class T>
+static cudaError_t launch_long(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream) {
+  return layout.inner > 1 ? launch_tile<E, 1, false>(x, y, layout, plan, WholeWarp(), stream)
+                          : launch_tile<E, 1, true>(x, y, layout, plan, WholeWarp(), stream);
 }
 
 template <class T>
 cudaError_t softmax_tile(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream) {
-  const auto kernel = plan.elements == 8    ? tile_softmax<T, 8>
-                      : plan.elements == 16 ? tile_softmax<T, 16>
-                                            : tile_softmax<T, 32>;
-  return launch(kernel, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, 1, stream, x, y, Tiling(layout, plan),
-                Divisor(layout.k), plan.lanes_per_row);
+  if (layout.k == 1) {
+    const int64_t count = layout.outer * layout.inner;
+    return launch(single_softmax<T>, policy::ceil_div(count, 16 * 256), 256, 0, 1, stream, x, y, count);
+  }
+  if (layout.k > kLanes) {
+    return plan.elements == 16 ? launch_long<16>(x, y, layout, plan, stream)
+                               : launch_long<32>(x, y, layout, plan, stream);
+  }
+  switch (plan.elements) {
+    case 2:
+      return launch_short<2>(x, y, layout, plan, stream);
+    case 4:
+      return launch_short<4>(x, y, layout, plan, stream);
+    case 8:
+      return launch_short<8>(x, y, layout, plan, stream);
+  }
+  if constexpr (sizeof(T) == 4) {
+    if (plan.elements == 16) return launch_short<16>(x, y, layout, plan, stream);
+    if (plan.elements == 32) return launch_short<32>(x, y, layout, plan, stream);
+  }
+  return cudaErrorInvalidValue;
 }
 
 template cudaError_t softmax_tile(const float*, float*, Layout, const Plan&, cudaStream_t);
