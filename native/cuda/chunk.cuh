@@ -73,24 +73,42 @@ __device__ __forceinline__ bool is_regular(PartialSum<T> total) {
   return is_finite(total.max) && is_finite(total.head);
 }
 
+// What the exponentials of a chunk are taken with: a reference, and a logit far below it whose exponential comes out as 0
+// without a comparison. Logits below the bound, which may be -inf, are replaced by it: one choice instead of one for
+// each part of the exponential.
+template <class T>
+struct TermReference {
+  ExpReference<T> reference;
+  T zero_logit;
+
+  __device__ __forceinline__ explicit TermReference(T exponent)
+      : reference(exp_reference(exponent)),
+        zero_logit((exponent - T(Format<T>::scale + Format<T>::exponent_bias)) * Format<T>::ln2) {}
+
+  // exp(logit) * 2^(scale - exponent), as exp_scaled gives it.
+  __device__ __forceinline__ Pair<T> term_of(T logit) const {
+    return exp_scaled<true>(choose_where_less(logit, reference.bound, zero_logit, logit), reference);
+  }
+};
+
 // What the probabilities of a row are made with.
 template <class T>
 struct RowScale {
   T shift;
-  ExpReference<T> reference;
+  TermReference<T> terms;
   Pair<T> inverse;
   bool regular;
 };
 
 template <class T>
 __device__ __forceinline__ RowScale<T> scale_of(PartialSum<T> total, T shift) {
-  return {shift, exp_reference(total.exponent), reciprocal(Sum<T>{total.exponent, total.head, total.tail}),
+  return {shift, TermReference<T>(total.exponent), reciprocal(Sum<T>{total.exponent, total.head, total.tail}),
           is_regular(total)};
 }
 
 template <class T>
 __device__ __forceinline__ T probability_of(T logit, const RowScale<T>& row) {
-  return row.regular ? probability(exp_scaled(logit - row.shift, row.reference), row.inverse) : canonical_nan<T>();
+  return row.regular ? probability(row.terms.term_of(logit - row.shift), row.inverse) : canonical_nan<T>();
 }
 
 // The sum of a chunk, fed with groups of columns in ascending order.
@@ -98,7 +116,7 @@ template <class T, int V, class Lanes>
 class ChunkSum {
  public:
   __device__ __forceinline__ ChunkSum(T max, T shift)
-      : max_(max), shift_(shift), exponent_(chunk_exponent(max - shift)), reference_(exp_reference(exponent_)) {
+      : max_(max), shift_(shift), exponent_(chunk_exponent(max - shift)), terms_(exponent_) {
 #pragma unroll
     for (int i = 0; i < kGroup; i++) rest_[i] = T(0);
   }
@@ -107,10 +125,19 @@ class ChunkSum {
   // for all lanes, are past the row's end and cost nothing.
   template <class Keep>
   __device__ __forceinline__ void add(const T* logits, int used, Keep keep) {
+    T shifted[kGroup];
+#pragma unroll
+    for (int i = 0; i < kGroup; i++) shifted[i] = logits[i] - shift_;
+    add_shifted(shifted, used, keep);
+  }
+
+  // The same, of logits from which the shift has been subtracted.
+  template <class Keep>
+  __device__ __forceinline__ void add_shifted(const T* logits, int used, Keep keep) {
 #pragma unroll
     for (int i = 0; i < kGroup; i++) {
       if (i % V == 0 && i >= used) break;
-      const Pair<T> term = exp_scaled(logits[i] - shift_, reference_);
+      const Pair<T> term = terms_.term_of(logits[i]);
       rest_[i] = rest_[i] + split_on_grid(term, on_grid_);
       keep(i, term);
     }
@@ -157,7 +184,7 @@ class ChunkSum {
   T max_;
   T shift_;
   T exponent_;
-  ExpReference<T> reference_;
+  TermReference<T> terms_;
   T rest_[kGroup];
   T on_grid_ = T(0);
 };
@@ -172,9 +199,9 @@ template <class T, int V, int E, class Lanes>
 class ShortSum {
  public:
   __device__ __forceinline__ ShortSum(T max, T shift)
-      : max_(max), shift_(shift), exponent_(chunk_exponent(max - shift)), reference_(exp_reference(exponent_)) {}
+      : max_(max), exponent_(chunk_exponent(max - shift)), terms_(exponent_) {}
 
-  // Of the logits of registers below `used`, the same for all lanes; in every lane.
+  // Of the shifted logits of registers below `used`, the same for all lanes; in every lane.
   template <class Keep>
   __device__ __forceinline__ PartialSum<T> total(const T* logits, int used, Lanes lanes, Keep keep) {
     T rest[V];
@@ -203,16 +230,15 @@ class ShortSum {
       return even + rests<first + step, 2 * step>(logits, used_vectors, keep);
     } else {
       if (first * V >= E / 2 && first >= used_vectors) return T(0);
-      const Pair<T> term = exp_scaled(logits[first * V] - shift_, reference_);
+      const Pair<T> term = terms_.term_of(logits[first * V]);
       keep(first * V, term);
       return split_on_grid(term, on_grid_);
     }
   }
 
   T max_;
-  T shift_;
   T exponent_;
-  ExpReference<T> reference_;
+  TermReference<T> terms_;
   T on_grid_ = T(0);
 };
 
@@ -288,16 +314,21 @@ struct Columns {
     return largest_of_lanes(largest, lanes.lanes, lanes.apart);
   }
 
-  // The sum of the n columns under the reference of their maximum, in every lane.
+  // The sum of the n columns under the reference of their maximum, in every lane. The shift is subtracted from the
+  // logits, which nearly no row needs.
   __device__ __forceinline__ PartialSum<T> sum(int n, T max, T shift, Lanes lanes = Lanes()) {
     const int used = registers_of(n, lanes);
+    if (__any_sync(kAllLanes, shift != T(0))) {
+#pragma unroll
+      for (int u = 0; u < E; u++) head[u] = head[u] - shift;
+    }
     if constexpr (Lanes::of_short_row) {
       return ShortSum<T, V, E, Lanes>(max, shift).total(head, used, lanes, [&](int u, Pair<T> term) { keep(u, term); });
     }
     ChunkSum<T, V, Lanes> sum(max, shift);
 #pragma unroll
     for (int first = 0; first < E; first += kGroup) {
-      sum.add(head + first, used - first, [&](int i, Pair<T> term) { keep(first + i, term); });
+      sum.add_shifted(head + first, used - first, [&](int i, Pair<T> term) { keep(first + i, term); });
     }
     return sum.total(lanes);
   }
@@ -328,14 +359,18 @@ struct Columns {
       if (!is_inside(u, column, n)) return;
       Vector<T, V> vector;
       for (int e = 0; e < V; e++) {
-        if (keeps_terms) {
-          const Pair<T> term = {head[u + e] * factor, tail[keeps_terms ? u + e : 0] * factor};
-          vector.element[e] = scale.regular ? probability(term, inverse) : canonical_nan<T>();
-        } else {
-          vector.element[e] = probability_of(head[u + e], scale);
-        }
+        const Pair<T> term = keeps_terms ? Pair<T>{head[u + e] * factor, tail[keeps_terms ? u + e : 0] * factor}
+                                         : scale.terms.term_of(head[u + e]);
+        vector.element[e] = probability(term, inverse);
       }
       *vector_at(column) = vector;
+    });
+    if (scale.regular) return;
+    Vector<T, V> no_numbers;
+    for (T& element : no_numbers.element) element = canonical_nan<T>();
+    for_vectors([&](int u) {
+      const int column = column_of(u, t, lanes);
+      if (is_inside(u, column, n)) *vector_at(column) = no_numbers;
     });
   }
 

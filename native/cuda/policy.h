@@ -590,8 +590,7 @@ inline Plan softmax_plan(Layout layout, int64_t element_size, const DeviceProper
   }
   // Float64 would not fit a warp's registers with its exponentials.
   if (k <= (element_size == 4 ? kTileColumns : kChunkColumns)) return tile(layout, element_size, device);
-  if (k <= kChunkColumns)
-    return quicker(warp(rows, k), tile(layout, element_size, device), layout, element_size, device);
+  if (k <= kChunkColumns) return k % (16 / element_size) == 0 ? warp(rows, k) : tile(layout, element_size, device);
 
   const int64_t chunks = ceil_div(k, kChunkColumns);
   const int most_blocks = device.largest_cluster;

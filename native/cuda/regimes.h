@@ -10,7 +10,7 @@ namespace softmax_native::cuda {
 template <class T>
 cudaError_t softmax_tile(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream);
 
-// Float32 only.
+// Float32 only, of rows that start at multiples of 16 bytes.
 cudaError_t softmax_warp(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan, cudaStream_t stream);
 
 // A block or a cluster for each row, which is held in registers. Float32 only.

@@ -21,8 +21,10 @@ cudaError_t softmax(const T* x, T* y, Layout layout, const DeviceProperties& dev
     case Regime::tile:
       return softmax_tile(x, y, layout, plan, stream);
     case Regime::warp:
-      if constexpr (sizeof(T) == sizeof(float)) return softmax_warp(x, y, rows, k, plan, stream);
-      break;
+      if constexpr (sizeof(T) == sizeof(float)) {
+        if (has_vectors(x, k) && has_vectors(y, k)) return softmax_warp(x, y, rows, k, plan, stream);
+      }
+      return softmax_tile(x, y, layout, policy::tile(layout, sizeof(T), device), stream);
     case Regime::block:
     case Regime::cluster:
       if constexpr (sizeof(T) == sizeof(float)) return softmax_block(x, y, k, plan, stream);

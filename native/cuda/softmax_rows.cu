@@ -5,13 +5,12 @@
 
 namespace softmax_native::cuda {
 
-template <int V, int E>
-__global__ void __launch_bounds__(128, E == 16 ? (V == 1 ? 7 : 8) : 1)
-    warp_softmax(const float* x, float* y, int64_t rows, int k) {
+template <int E>
+__global__ void __launch_bounds__(128, E == 16 ? 8 : 4) warp_softmax(const float* x, float* y, int64_t rows, int k) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_of_thread();
   if (row >= rows) return;
   const int t = lane_of_thread();
-  Columns<float, V, E> columns;
+  Columns<float, kVector<float>, E> columns;
   columns.load(x + row * k, k, t);
   const float max = columns.max();
   const float shift = shift_of(max);
@@ -87,16 +86,9 @@ __global__ void __launch_bounds__(256, 2) block_softmax(const float* x, float* y
   columns.write(mine.y, n, t, scale_of(total, 0.0f), total.exponent, sum.exponent, true);
 }
 
-template <int V>
-static cudaError_t launch_warp(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan,
-                               cudaStream_t stream) {
-  const auto kernel = plan.elements == 16 ? warp_softmax<V, 16> : warp_softmax<V, 32>;
-  return launch(kernel, plan.blocks, plan.warps * kWarpLanes, 0, 1, stream, x, y, rows, static_cast<int>(k));
-}
-
 cudaError_t softmax_warp(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan, cudaStream_t stream) {
-  return has_vectors(x, k) && has_vectors(y, k) ? launch_warp<kVector<float>>(x, y, rows, k, plan, stream)
-                                                : launch_warp<1>(x, y, rows, k, plan, stream);
+  const auto kernel = plan.elements == 16 ? warp_softmax<16> : warp_softmax<32>;
+  return launch(kernel, plan.blocks, plan.warps * kWarpLanes, 0, 1, stream, x, y, rows, static_cast<int>(k));
 }
 
 cudaError_t softmax_block(const float* x, float* y, int64_t k, const Plan& plan, cudaStream_t stream) {
