@@ -32,17 +32,19 @@ struct PartOfWarp {
   static constexpr bool of_short_row = false;
 };
 
-// Those of a row of at most 256 columns, each of which is then alone in its lane of the order. The columns fill the
-// first half of the lanes' registers in any case. A row's lanes are adjacent, or `apart` from each other.
+// Those of a row whose columns fill more than the first half of the lanes' registers. They are adjacent, or `apart` from
+// each other.
 template <int count>
 struct AdjacentLanes {
   static constexpr int lanes = count;
   static constexpr int apart = 1;
+  static constexpr int most = count;
   static constexpr bool of_short_row = true;
 };
 struct LanesApart {
   int lanes;
   int apart;
+  static constexpr int most = kWarpLanes / 2;
   static constexpr bool of_short_row = true;
 };
 
@@ -193,8 +195,8 @@ class ChunkSum {
 __device__ __forceinline__ float larger_logit(float a, float b) { return fmaxf(a, b); }
 __device__ __forceinline__ double larger_logit(double a, double b) { return fmax(a, b); }
 
-// The sum of a row whose columns are each alone in their lane of the order, so that they may be taken in any order: in
-// the one in which the tree of their rests needs the fewest registers.
+// The sum of a row that a group of lanes holds. Its columns are taken in the order in which the tree of their rests needs
+// the fewest registers.
 template <class T, int V, int E, class Lanes>
 class ShortSum {
  public:
@@ -222,18 +224,37 @@ class ShortSum {
   }
 
  private:
-  // Folded in halves, of the vectors first, first + step, first + 2 step ...
+  // Vectors so far apart belong to one lane of the order.
+  static constexpr int vectors = E / V;
+  static constexpr int period = Lanes::most * E > kLanes ? kLanes / Lanes::most / V : vectors;
+
+  // The rests of the vectors first, first + step, first + 2 step ..., folded in halves; those of one lane of the order
+  // are added in ascending order.
   template <int first, int step, class Keep>
   __device__ __forceinline__ T rests(const T* logits, int used_vectors, Keep keep) {
-    if constexpr (step < E / V) {
+    if constexpr (step < period) {
       const T even = rests<first, 2 * step>(logits, used_vectors, keep);
       return even + rests<first + step, 2 * step>(logits, used_vectors, keep);
     } else {
-      if (first * V >= E / 2 && first >= used_vectors) return T(0);
-      const Pair<T> term = terms_.term_of(logits[first * V]);
-      keep(first * V, term);
-      return split_on_grid(term, on_grid_);
+      return with_later<first + period>(rest_of<first>(logits, used_vectors, keep), logits, used_vectors, keep);
     }
+  }
+
+  template <int vector, class Keep>
+  __device__ __forceinline__ T with_later(T rest, const T* logits, int used_vectors, Keep keep) {
+    if constexpr (vector >= vectors) {
+      return rest;
+    } else {
+      return with_later<vector + period>(rest + rest_of<vector>(logits, used_vectors, keep), logits, used_vectors, keep);
+    }
+  }
+
+  template <int vector, class Keep>
+  __device__ __forceinline__ T rest_of(const T* logits, int used_vectors, Keep keep) {
+    if (vector >= vectors / 2 && vector >= used_vectors) return T(0);
+    const Pair<T> term = terms_.term_of(logits[vector * V]);
+    keep(vector * V, term);
+    return split_on_grid(term, on_grid_);
   }
 
   T max_;
@@ -285,21 +306,19 @@ struct Columns {
   // The same, from wherever vector_at(column) points.
   template <class VectorAt>
   __device__ __forceinline__ void load_from(VectorAt vector_at, int n, int t, Lanes lanes) {
-    for_vectors([&](int u) {
+#pragma unroll
+    for (int u = 0; u < E; u++) head[u] = -infinity<T>();
+    for_vectors(registers_of(n, lanes), [&](int u) {
       const int column = column_of(u, t, lanes);
-      Vector<T, V> vector;
-      if (is_inside(u, column, n)) {
-        vector = *vector_at(column);
-      } else {
-        for (int e = 0; e < V; e++) vector.element[e] = -infinity<T>();
-      }
+      if (!is_inside(u, column, n)) return;
+      const Vector<T, V> vector = *vector_at(column);
       for (int e = 0; e < V; e++) head[u + e] = vector.element[e];
     });
   }
 
   // Puts the logits down in memory with room for all E columns of each lane.
   __device__ __forceinline__ void store_logits(T* memory, int t) const {
-    for_vectors([&](int u) {
+    for_vectors(E, [&](int u) {
       Vector<T, V> vector;
       for (int e = 0; e < V; e++) vector.element[e] = head[u + e];
       *reinterpret_cast<Vector<T, V>*>(memory + column_of(u, t, Lanes())) = vector;
@@ -354,7 +373,8 @@ struct Columns {
       inverse = {inverse.head * down, inverse.tail * down};
       factor = power_of_two(exponent - row_exponent + T(headroom));
     }
-    for_vectors([&](int u) {
+    const int used = registers_of(n, lanes);
+    for_vectors(used, [&](int u) {
       const int column = column_of(u, t, lanes);
       if (!is_inside(u, column, n)) return;
       Vector<T, V> vector;
@@ -368,7 +388,7 @@ struct Columns {
     if (scale.regular) return;
     Vector<T, V> no_numbers;
     for (T& element : no_numbers.element) element = canonical_nan<T>();
-    for_vectors([&](int u) {
+    for_vectors(used, [&](int u) {
       const int column = column_of(u, t, lanes);
       if (is_inside(u, column, n)) *vector_at(column) = no_numbers;
     });
@@ -379,10 +399,14 @@ struct Columns {
     return Lanes::of_short_row && u < E / 2 ? n > 0 : column < n;
   }
 
+  // Calls use(u) for the vectors of the first `used` registers, and of a few more: to look once in four is enough.
   template <class Use>
-  __device__ __forceinline__ static void for_vectors(Use use) {
+  __device__ __forceinline__ static void for_vectors(int used, Use use) {
 #pragma unroll
-    for (int u = 0; u < E; u += V) use(u);
+    for (int u = 0; u < E; u += V) {
+      if (u >= E / 2 && u % 4 == 0 && u >= used) break;
+      use(u);
+    }
   }
 
   __device__ __forceinline__ void keep(int u, Pair<T> term) {

@@ -15,7 +15,7 @@
 
 namespace softmax_native::cuda {
 
-static_assert(kChunk == kChunkColumns && kLanes == kLanesOfSum);
+static_assert(kChunk == kChunkColumns);
 
 constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr int kWarpLanes = 32;

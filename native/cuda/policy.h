@@ -22,9 +22,6 @@ namespace softmax_native::cuda {
 // The columns that are summed under one reference (numerics/format.h; device.cuh checks that it is the same number).
 constexpr int kChunkColumns = 1024;
 
-// The lanes to which the columns of a chunk are dealt in the order of a sum (numerics/format.h).
-constexpr int kLanesOfSum = 256;
-
 // An (outer, k, inner) array: element j of row (o, i) lies at (o * k + j) * inner + i.
 struct Layout {
   int64_t outer;
@@ -241,16 +238,11 @@ inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& de
   plan.blocks_per_row = 1;
   // Small blocks: while one copies, others compute.
   plan.warps = 4;
-  // Up to 32 columns of float32 in a lane: what a row takes beside its exponentials is then little for each of them.
-  // Float64 takes as few as hold the row. Rows that are longer than the order of a sum has lanes take a whole warp.
-  if (k > kLanesOfSum) {
-    plan.elements = k <= 512 ? 16 : 32;
-    plan.lanes_per_row = 32;
-  } else {
-    const int64_t elements = power_of_two_from(most(k, 2));
-    plan.elements = static_cast<int>(least(elements, element_size == 4 ? 32 : 8));
-    plan.lanes_per_row = static_cast<int>(power_of_two_from(ceil_div(k, plan.elements)));
-  }
+  // Up to 32 columns of float32 in a lane: what a row takes beside its exponentials is then little for each of them. Of
+  // float64, which needs twice the registers or more, 8 as far as 32 lanes go.
+  const int64_t most_elements = element_size == 4 || k > 512 ? 32 : k > 256 ? 16 : 8;
+  plan.elements = static_cast<int>(least(power_of_two_from(most(k, 2)), most_elements));
+  plan.lanes_per_row = static_cast<int>(power_of_two_from(ceil_div(k, plan.elements)));
   // No fewer rows than there are lanes to work on them, so far as the batch is large enough to keep every block busy.
   const int64_t groups = plan.warps * 32 / plan.lanes_per_row;
   const int64_t tile_bytes = bytes_of_tile(device);

@@ -131,29 +131,40 @@ static cudaError_t launch_rows(const T* x, T* y, Layout layout, const Plan& plan
 }
 
 template <int E, class T>
-static cudaError_t launch_short(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream) {
+static cudaError_t launch_lanes(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream) {
   const int lanes = plan.lanes_per_row;
+  if (lanes == 32) {
+    return layout.inner > 1 ? launch_tile<E, 1, false>(x, y, layout, plan, AdjacentLanes<32>(), stream)
+                            : launch_rows<E>(x, y, layout, plan, AdjacentLanes<32>(), stream);
+  }
   if (layout.inner > 1) {
     return launch_tile<E, 1, false>(x, y, layout, plan, LanesApart{lanes, kWarpLanes / lanes}, stream);
   }
-  if (lanes == 1) return launch_rows<E>(x, y, layout, plan, AdjacentLanes<1>(), stream);
-  if constexpr (sizeof(T) == 8 && E == 8) {
-    const LanesApart at_launch{lanes, 1};
-    return has_vectors(x, layout.k) ? launch_tile<E, kVector<T>, true>(x, y, layout, plan, at_launch, stream)
-                                    : launch_tile<E, 1, true>(x, y, layout, plan, at_launch, stream);
-  }
-  if constexpr (E == 32) {
-    if (lanes == 2) return launch_rows<E>(x, y, layout, plan, AdjacentLanes<2>(), stream);
-    if (lanes == 4) return launch_rows<E>(x, y, layout, plan, AdjacentLanes<4>(), stream);
-    if (lanes == 8) return launch_rows<E>(x, y, layout, plan, AdjacentLanes<8>(), stream);
+  switch (lanes) {
+    case 2:
+      return launch_rows<E>(x, y, layout, plan, AdjacentLanes<2>(), stream);
+    case 4:
+      return launch_rows<E>(x, y, layout, plan, AdjacentLanes<4>(), stream);
+    case 8:
+      return launch_rows<E>(x, y, layout, plan, AdjacentLanes<8>(), stream);
+    case 16:
+      return launch_rows<E>(x, y, layout, plan, AdjacentLanes<16>(), stream);
   }
   return cudaErrorInvalidValue;
 }
 
-template <int E, class T>
-static cudaError_t launch_long(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream) {
+// Rows of float64 for whose exponentials there are no registers.
+template <int E>
+static cudaError_t launch_warps(const double* x, double* y, Layout layout, const Plan& plan, cudaStream_t stream) {
   return layout.inner > 1 ? launch_tile<E, 1, false>(x, y, layout, plan, WholeWarp(), stream)
                           : launch_tile<E, 1, true>(x, y, layout, plan, WholeWarp(), stream);
+}
+
+// Rows that one lane holds.
+template <int E, class T>
+static cudaError_t launch_lane(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream) {
+  return layout.inner > 1 ? launch_tile<E, 1, false>(x, y, layout, plan, AdjacentLanes<1>(), stream)
+                          : launch_rows<E>(x, y, layout, plan, AdjacentLanes<1>(), stream);
 }
 
 template <class T>
@@ -162,21 +173,25 @@ cudaError_t softmax_tile(const T* x, T* y, Layout layout, const Plan& plan, cuda
     const int64_t count = layout.outer * layout.inner;
     return launch(single_softmax<T>, policy::ceil_div(count, 16 * 256), 256, 0, 1, stream, x, y, count);
   }
-  if (layout.k > kLanes) {
-    return plan.elements == 16 ? launch_long<16>(x, y, layout, plan, stream)
-                               : launch_long<32>(x, y, layout, plan, stream);
+  if (plan.lanes_per_row > 1) {
+    if constexpr (sizeof(T) == 4) return launch_lanes<32>(x, y, layout, plan, stream);
+    if constexpr (sizeof(T) == 8) {
+      return plan.elements == 8    ? launch_lanes<8>(x, y, layout, plan, stream)
+             : plan.elements == 16 ? launch_warps<16>(x, y, layout, plan, stream)
+                                   : launch_warps<32>(x, y, layout, plan, stream);
+    }
   }
   switch (plan.elements) {
     case 2:
-      return launch_short<2>(x, y, layout, plan, stream);
+      return launch_lane<2>(x, y, layout, plan, stream);
     case 4:
-      return launch_short<4>(x, y, layout, plan, stream);
+      return launch_lane<4>(x, y, layout, plan, stream);
     case 8:
-      return launch_short<8>(x, y, layout, plan, stream);
+      return launch_lane<8>(x, y, layout, plan, stream);
   }
   if constexpr (sizeof(T) == 4) {
-    if (plan.elements == 16) return launch_short<16>(x, y, layout, plan, stream);
-    if (plan.elements == 32) return launch_short<32>(x, y, layout, plan, stream);
+    return plan.elements == 16 ? launch_lane<16>(x, y, layout, plan, stream)
+                               : launch_lane<32>(x, y, layout, plan, stream);
   }
   return cudaErrorInvalidValue;
 }
