@@ -84,12 +84,12 @@ class ChunkSum {
   }
 
   // Adds one term for each of the order's lanes: logits[0] to logits[7], of which those from number `used` on, the same
-  // for all lanes, are past the row's end and cost nothing.
-  template <class Keep>
+  // for all lanes, are past the row's end and cost nothing. Whether they are is asked for every `step`.
+  template <int step = V, class Keep>
   __device__ __forceinline__ void add(const T* logits, int used, Keep keep) {
 #pragma unroll
     for (int i = 0; i < kGroup; i++) {
-      if (i % V == 0 && i >= used) break;
+      if (i % step == 0 && i >= used) break;
       const Pair<T> term = exp_scaled(logits[i] - shift_, reference_);
       rest_[i] = rest_[i] + split_on_grid(term, on_grid_);
       keep(i, term);

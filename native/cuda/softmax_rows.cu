@@ -1,5 +1,9 @@
 // Regimes `warp`, `block` and `cluster`: a contiguous row in registers, each chunk of it in one warp. One read, one
 // write. Float32 only: the registers would not hold float64 with its exponentials.
+//
+// The blocks of `block` and `cluster` stay for as many rows as there are. A row's logits come through shared memory, and
+// the next row's are on their way there while a row is summed and written: the memory is as busy then as while a block
+// waits for its loads.
 #include "chunk.cuh"
 #include "regimes.h"
 
@@ -19,6 +23,58 @@ __global__ void __launch_bounds__(128, E == 16 ? (V == 1 ? 7 : 8) : 1)
   columns.write(y + row * k, k, t, scale_of(sum, shift), sum.exponent, sum.exponent, false);
 }
 
+// Room for a chunk's logits in shared memory. Rows whose length or base allows no vectors are copied in vectors too,
+// all but what lies beside the vectors at the chunk's ends: the logits then lie as far from a multiple of 16 bytes as
+// they do in global memory.
+template <int V>
+struct StagedChunk {
+  static constexpr int kVectorElements = kVector<float>;
+
+  float* memory;  // kStagedColumns
+
+  __device__ __forceinline__ static int beyond_vector(const float* x) {
+    return V > 1 ? 0 : static_cast<int>(reinterpret_cast<uintptr_t>(x) / sizeof(float) % kVectorElements);
+  }
+
+  // Columns past the chunk's end are -inf, as in Columns::load. Only once: copies leave them alone.
+  __device__ __forceinline__ void clear() const {
+    for (int i = lane_of_thread(); i < policy::kStagedColumns; i += kWarpLanes) memory[i] = -infinity<float>();
+    __syncwarp();
+  }
+
+  // Starts to copy the n logits from x on. Called when all lanes have loaded those that were there.
+  __device__ __forceinline__ void start(const float* x, int n) const {
+    using Four = Vector<float, kVectorElements>;
+    const int t = lane_of_thread();
+    float* const to = memory + beyond_vector(x);
+    // The columns before the first whole vector; then the vectors.
+    const int before = V > 1 ? 0 : smaller((kVectorElements - beyond_vector(x)) % kVectorElements, n);
+    const int after = V > 1 ? n : before + (n - before) / kVectorElements * kVectorElements;
+    const float* const first_from = x + before + t * kVectorElements;
+    float* const first_to = to + before + t * kVectorElements;
+#pragma unroll
+    for (int column = 0; column < kChunk; column += kWarpLanes * kVectorElements) {
+      if (before + t * kVectorElements + column < after) {
+        start_copy(reinterpret_cast<Four*>(first_to + column), reinterpret_cast<const Four*>(first_from + column));
+      }
+    }
+    if (V == 1) {
+      const int column = t < kVectorElements ? t : after + t - kVectorElements;
+      if (column < (t < kVectorElements ? before : n)) start_copy(to + column, x + column);
+      // Where the row before lay farther from a multiple of 16 bytes, its last columns are past the end of this one.
+      if (t < kVectorElements - 1) to[n + t] = -infinity<float>();
+    }
+    end_group_of_copies();
+  }
+
+  __device__ __forceinline__ void load(Columns<float, V, 32>& columns, const float* x) const {
+    wait_for_copies(0);
+    __syncwarp();
+    columns.load(memory + beyond_vector(x), kChunk, lane_of_thread());
+    __syncwarp();
+  }
+};
+
 // A chunk of a row, held by one warp of the block or the cluster that has the row.
 struct ChunkOfRow {
   const float* x;
@@ -37,8 +93,58 @@ struct ChunkOfRow {
   }
 };
 
-// Rows that need a shift are summed again, from memory and 8 columns a lane at a time. Not a part of the kernel's own
-// code, whose registers it would cost.
+// Registers of a lane that are worked on together: of 128 columns. Past a row's end all are left out.
+constexpr int kStep = kVector<float>;
+
+// The sum of the chunk's n columns in registers, with no shift, in every lane. The terms take the logits' place.
+template <int V>
+__device__ __forceinline__ PartialSum<float> sum_of_columns(Columns<float, V, 32>& columns, int n) {
+  ChunkSum<float, V, WholeWarp> sum(columns.max(), 0.0f);
+  const int used = Columns<float, V, 32>::registers_of(n, WholeWarp());
+#pragma unroll
+  for (int first = 0; first < 32; first += kGroup) {
+    sum.template add<kStep>(columns.head + first, used - first, [&](int i, Pair<float> term) {
+      columns.head[first + i] = term.head;
+      columns.tail[first + i] = term.tail;
+    });
+  }
+  return sum.total(WholeWarp());
+}
+
+// Writes the probabilities of the terms in registers, which are divided by the sum under the row's reference as they
+// are taken to it: a power of two in `inverse`.
+template <int V>
+__device__ __forceinline__ void write_terms(const Columns<float, V, 32>& columns, float* y, int n,
+                                            Pair<float> inverse) {
+  const int t = lane_of_thread();
+#pragma unroll
+  for (int first = 0; first < 32; first += kStep) {
+    if (first * kWarpLanes >= n) break;
+#pragma unroll
+    for (int u = first; u < first + kStep; u += V) {
+      Vector<float, V> vector;
+      for (int e = 0; e < V; e++) {
+        vector.element[e] = probability(Pair<float>{columns.head[u + e], columns.tail[u + e]}, inverse);
+      }
+      const int column = Columns<float, V, 32>::column_of(u, t, WholeWarp());
+      if (column < n) *reinterpret_cast<Vector<float, V>*>(y + column) = vector;
+    }
+  }
+}
+
+// Terms this far below their row's reference (a power of two) are divided exactly as write_terms does: all of the
+// smallest product's bits are in the normal range (reciprocal leaves out a second half below 2^-40 of the first, which
+// is 2^-31 or more). Chunks below that are rare.
+constexpr float kFarBelow = -40.0f;
+
+// The probabilities of such a chunk, or of a row that has none, from memory. Not a part of the kernel's own code, whose
+// registers it would cost.
+template <int V>
+__device__ __noinline__ void write_from_memory(const float* x, float* y, int n, RowScale<float> scale) {
+  write_probabilities<float, V>(x, y, n, scale);
+}
+
+// Rows that need a shift are summed again, from memory and 8 columns a lane at a time.
 template <int V>
 __device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift) {
   mine.blocks.wait_for_all();  // all have read the first sums before they change
@@ -62,29 +168,52 @@ __device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift)
 }
 
 template <int V>
-__global__ void __launch_bounds__(256, 2) block_softmax(const float* x, float* y, int64_t k, int blocks_per_row) {
-  const int64_t row = blockIdx.x / static_cast<unsigned>(blocks_per_row);
+__global__ void __launch_bounds__(512, 1)
+    block_softmax(const float* x, float* y, int rows, int64_t k, int blocks_per_row) {
   const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(blocks_per_row));
+  const int chunks = static_cast<int>((k + kChunk - 1) / kChunk);
   const int chunk = rank * warps_of_block() + warp_of_thread();
   const int64_t first = static_cast<int64_t>(chunk) * kChunk;
   const int n = static_cast<int>(first < k ? smaller(k - first, static_cast<int64_t>(kChunk)) : 0);
-  const ChunkOfRow mine{x + row * k + first,
-                        y + row * k + first,
-                        reinterpret_cast<PartialSum<float>*>(shared_memory()),
-                        static_cast<int>((k + kChunk - 1) / kChunk),
-                        chunk,
-                        n,
-                        {blocks_per_row}};
-  const int t = lane_of_thread();
-  Columns<float, V, 32> columns;
-  columns.load(mine.x, n, t);
-  mine.blocks.wait_for_start();
-  // Nearly every row needs no shift. Whether one does is known with the sums.
-  const PartialSum<float> sum = columns.sum(n, columns.max(), 0.0f);
-  const PartialSum<float> total = mine.total_with(sum);
-  const float shift = is_finite(total.max) ? shift_of(total.max) : 0.0f;
-  if (shift != 0.0f) return shifted_block_softmax<V>(mine, shift);
-  columns.write(mine.y, n, t, scale_of(total, 0.0f), total.exponent, sum.exponent, true);
+  const BlocksOfRow blocks{blocks_per_row};
+  // Every other row has its sums in the same place: while some warps still read those of one, others put the next.
+  auto* const sums = reinterpret_cast<PartialSum<float>*>(shared_memory());
+  const int slots = chunks + (chunks + kWarpLanes - 1) / kWarpLanes;  // as the policy counts them
+  const StagedChunk<V> staged{reinterpret_cast<float*>(sums + 2 * slots) + warp_of_thread() * policy::kStagedColumns};
+
+  const int step = static_cast<int>(gridDim.x / static_cast<unsigned>(blocks_per_row));
+  int row = static_cast<int>(blockIdx.x / static_cast<unsigned>(blocks_per_row));
+  if (has_async_copies()) {
+    staged.clear();
+    staged.start(x + row * k + first, n);
+  }
+  blocks.wait_for_start();
+  for (int first_slot = 0; row < rows; row += step, first_slot = slots - first_slot) {
+    const ChunkOfRow mine{x + row * k + first, y + row * k + first, sums + first_slot, chunks, chunk, n, blocks};
+    Columns<float, V, 32> columns;
+    if (has_async_copies()) {
+      staged.load(columns, mine.x);
+      if (step < rows - row) staged.start(mine.x + step * k, n);
+    } else {
+      columns.load(mine.x, n, lane_of_thread());
+    }
+    // Nearly every row needs no shift. Whether one does is known with the sums.
+    const PartialSum<float> sum = sum_of_columns<V>(columns, n);
+    const PartialSum<float> total = mine.total_with(sum);
+    const float shift = is_finite(total.max) ? shift_of(total.max) : 0.0f;
+    if (shift != 0.0f) {
+      shifted_block_softmax<V>(mine, shift);
+      continue;
+    }
+    const RowScale<float> scale = scale_of(total, 0.0f);
+    const float exponent = sum.exponent - total.exponent;
+    if (scale.regular && exponent >= kFarBelow) {
+      const float factor = power_of_two(exponent);
+      write_terms<V>(columns, mine.y, n, {scale.inverse.head * factor, scale.inverse.tail * factor});
+    } else {
+      write_from_memory<V>(mine.x, mine.y, n, scale);
+    }
+  }
 }
 
 template <int V>
@@ -99,10 +228,28 @@ cudaError_t softmax_warp(const float* x, float* y, int64_t rows, int64_t k, cons
                                                 : launch_warp<1>(x, y, rows, k, plan, stream);
 }
 
-cudaError_t softmax_block(const float* x, float* y, int64_t k, const Plan& plan, cudaStream_t stream) {
-  const auto kernel = has_vectors(x, k) && has_vectors(y, k) ? block_softmax<kVector<float>> : block_softmax<1>;
-  return launch(kernel, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, plan.blocks_per_row, stream, x, y, k,
-                plan.blocks_per_row);
+template <int V>
+static cudaError_t launch_block(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan,
+                                cudaStream_t stream) {
+  if (rows > INT32_MAX) return cudaErrorInvalidConfiguration;
+  const int threads = plan.warps * kWarpLanes;
+  int64_t blocks = plan.blocks;
+  if (plan.blocks_per_row > 1 && blocks < rows * plan.blocks_per_row) {
+    // A cluster keeps to a group of multiprocessors, in which there may be room for fewer than the plan counts on; rows
+    // of those that started only when others ended would come late.
+    int clusters = 0;
+    const cudaError_t error =
+        resident_clusters(block_softmax<V>, blocks, threads, plan.shared_bytes, plan.blocks_per_row, &clusters);
+    if (error != cudaSuccess) return error;
+    if (clusters > 0) blocks = policy::least(blocks, static_cast<int64_t>(clusters) * plan.blocks_per_row);
+  }
+  return launch(block_softmax<V>, blocks, threads, plan.shared_bytes, plan.blocks_per_row, stream, x, y,
+                static_cast<int>(rows), k, plan.blocks_per_row);
+}
+
+cudaError_t softmax_block(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan, cudaStream_t stream) {
+  return has_vectors(x, k) && has_vectors(y, k) ? launch_block<kVector<float>>(x, y, rows, k, plan, stream)
+                                                : launch_block<1>(x, y, rows, k, plan, stream);
 }
 
 }  // namespace softmax_native::cuda
