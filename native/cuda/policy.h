@@ -63,6 +63,7 @@ struct Plan {
   int64_t rows_per_block;    // more than 1 in tile, warp, columns and split columns
   int64_t blocks;            // of the grid
   int64_t shared_bytes;      // of a block
+  bool staged;               // block, cluster: rows come through shared memory, the next one while one is worked on
 };
 
 // Blocks of a cluster: 8 is what every device of 9.0 and later allows; 16 needs an opt-in, which 9.0 and 10.0 have.
@@ -313,7 +314,8 @@ inline Plan registers(int64_t rows, int64_t k, int64_t element_size, int blocks_
   Plan plan = deal_chunks(rows, k, element_size, blocks_per_row);
   plan.regime = blocks_per_row > 1 ? Regime::cluster : Regime::block;
   plan.shared_bytes *= 2;  // one row's sums may still be read when the next one's are put
-  if (has_async_copies(device.compute_capability)) plan.shared_bytes += plan.warps * kStagedColumns * element_size;
+  plan.staged = has_async_copies(device.compute_capability);
+  if (plan.staged) plan.shared_bytes += plan.warps * kStagedColumns * element_size;
   const int64_t at_once = resident_blocks(plan, element_size, device) * device.multiprocessors / blocks_per_row;
   plan.blocks = least(rows, most(1, at_once)) * blocks_per_row;
   return plan;

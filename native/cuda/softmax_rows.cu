@@ -44,19 +44,20 @@ struct StagedChunk {
 
   // Starts to copy the n logits from x on. Called when all lanes have loaded those that were there.
   __device__ __forceinline__ void start(const float* x, int n) const {
-    using Four = Vector<float, kVectorElements>;
     const int t = lane_of_thread();
     float* const to = memory + beyond_vector(x);
     // The columns before the first whole vector; then the vectors.
     const int before = V > 1 ? 0 : smaller((kVectorElements - beyond_vector(x)) % kVectorElements, n);
     const int after = V > 1 ? n : before + (n - before) / kVectorElements * kVectorElements;
-    const float* const first_from = x + before + t * kVectorElements;
-    float* const first_to = to + before + t * kVectorElements;
+    const int first = before + t * kVectorElements;
+    constexpr int round = kWarpLanes * kVectorElements;
+    if (n == kChunk) {
 #pragma unroll
-    for (int column = 0; column < kChunk; column += kWarpLanes * kVectorElements) {
-      if (before + t * kVectorElements + column < after) {
-        start_copy(reinterpret_cast<Four*>(first_to + column), reinterpret_cast<const Four*>(first_from + column));
-      }
+      for (int column = 0; column < kChunk - round; column += round) start_vector(x + first, to + first, column);
+      if (first + kChunk - round < after) start_vector(x + first, to + first, kChunk - round);
+    } else {
+#pragma unroll 1
+      for (int column = first; column < after; column += round) start_vector(x, to, column);
     }
     if (V == 1) {
       const int column = t < kVectorElements ? t : after + t - kVectorElements;
@@ -65,6 +66,11 @@ struct StagedChunk {
       if (t < kVectorElements - 1) to[n + t] = -infinity<float>();
     }
     end_group_of_copies();
+  }
+
+  __device__ __forceinline__ static void start_vector(const float* x, float* to, int column) {
+    using Elements = Vector<float, kVectorElements>;
+    start_copy(reinterpret_cast<Elements*>(to + column), reinterpret_cast<const Elements*>(x + column));
   }
 
   __device__ __forceinline__ void load(Columns<float, V, 32>& columns, const float* x) const {
@@ -114,20 +120,28 @@ __device__ __forceinline__ PartialSum<float> sum_of_columns(Columns<float, V, 32
 // Writes the probabilities of the terms in registers, which are divided by the sum under the row's reference as they
 // are taken to it: a power of two in `inverse`.
 template <int V>
-__device__ __forceinline__ void write_terms(const Columns<float, V, 32>& columns, float* y, int n,
+__device__ __forceinline__ void write_terms(const Columns<float, V, 32>& columns, float* y, int n_of_chunk,
                                             Pair<float> inverse) {
-  const int t = lane_of_thread();
+  auto* const to = reinterpret_cast<Vector<float, V>*>(y) + lane_of_thread();
+  const int n = n_of_chunk - lane_of_thread() * V;
 #pragma unroll
   for (int first = 0; first < 32; first += kStep) {
-    if (first * kWarpLanes >= n) break;
+    Vector<float, V> vectors[kStep / V];
 #pragma unroll
-    for (int u = first; u < first + kStep; u += V) {
-      Vector<float, V> vector;
-      for (int e = 0; e < V; e++) {
-        vector.element[e] = probability(Pair<float>{columns.head[u + e], columns.tail[u + e]}, inverse);
+    for (int i = 0; i < kStep; i++) {
+      const Pair<float> term{columns.head[first + i], columns.tail[first + i]};
+      vectors[i / V].element[i % V] = probability(term, inverse);
+    }
+    const auto store = [&](int v) { to[(first / V + v) * kWarpLanes] = vectors[v]; };
+    if ((first + kStep) * kWarpLanes <= n_of_chunk) {
+#pragma unroll
+      for (int v = 0; v < kStep / V; v++) store(v);
+    } else {
+#pragma unroll
+      for (int v = 0; v < kStep / V; v++) {
+        if ((first + v * V) * kWarpLanes < n) store(v);
       }
-      const int column = Columns<float, V, 32>::column_of(u, t, WholeWarp());
-      if (column < n) *reinterpret_cast<Vector<float, V>*>(y + column) = vector;
+      break;
     }
   }
 }
@@ -169,7 +183,7 @@ __device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift)
 
 template <int V>
 __global__ void __launch_bounds__(512, 1)
-    block_softmax(const float* x, float* y, int rows, int64_t k, int blocks_per_row) {
+    block_softmax(const float* x, float* y, int rows, int64_t k, int blocks_per_row, bool staged_rows) {
   const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(blocks_per_row));
   const int chunks = static_cast<int>((k + kChunk - 1) / kChunk);
   const int chunk = rank * warps_of_block() + warp_of_thread();
@@ -183,7 +197,7 @@ __global__ void __launch_bounds__(512, 1)
 
   const int step = static_cast<int>(gridDim.x / static_cast<unsigned>(blocks_per_row));
   int row = static_cast<int>(blockIdx.x / static_cast<unsigned>(blocks_per_row));
-  if (has_async_copies()) {
+  if (has_async_copies() && staged_rows) {
     staged.clear();
     staged.start(x + row * k + first, n);
   }
@@ -191,7 +205,7 @@ __global__ void __launch_bounds__(512, 1)
   for (int first_slot = 0; row < rows; row += step, first_slot = slots - first_slot) {
     const ChunkOfRow mine{x + row * k + first, y + row * k + first, sums + first_slot, chunks, chunk, n, blocks};
     Columns<float, V, 32> columns;
-    if (has_async_copies()) {
+    if (has_async_copies() && staged_rows) {
       staged.load(columns, mine.x);
       if (step < rows - row) staged.start(mine.x + step * k, n);
     } else {
@@ -244,7 +258,7 @@ static cudaError_t launch_block(const float* x, float* y, int64_t rows, int64_t 
     if (clusters > 0) blocks = policy::least(blocks, static_cast<int64_t>(clusters) * plan.blocks_per_row);
   }
   return launch(block_softmax<V>, blocks, threads, plan.shared_bytes, plan.blocks_per_row, stream, x, y,
-                static_cast<int>(rows), k, plan.blocks_per_row);
+                static_cast<int>(rows), k, plan.blocks_per_row, plan.staged);
 }
 
 cudaError_t softmax_block(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan, cudaStream_t stream) {
