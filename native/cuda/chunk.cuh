@@ -381,7 +381,7 @@ template <class T>
 __device__ __forceinline__ PartialSum<T> tree_of_array(const PartialSum<T>* parts, int count, PartialSum<T>* upper) {
   const int lane = lane_of_thread();
   if (count > kWarpLanes) {
-    for (int first = warp_of_thread() * kWarpLanes; first < count; first += static_cast<int>(blockDim.x)) {
+    for (int first = static_cast<int>(threadIdx.x) - lane; first < count; first += static_cast<int>(blockDim.x)) {
       const PartialSum<T> part = first + lane < count ? parts[first + lane] : no_columns<T>();
       const PartialSum<T> tree = tree_of_lanes(part, kWarpLanes);
       if (lane == 0) upper[first / kWarpLanes] = tree;

@@ -201,9 +201,10 @@ constexpr int64_t bytes_of_tile(const DeviceProperties& device) {
 // Whether copies from global to shared memory can be on their way without a register (device.cuh).
 constexpr bool has_async_copies(int compute_capability) { return compute_capability >= 80; }
 
+// The second level of the tree needs one more slot for each 32.
+constexpr int64_t slots_with_tree(int64_t slots) { return slots + ceil_div(slots, 32); }
 constexpr int64_t slot_bytes(int64_t element_size, int64_t slots) {
-  // The second level of the tree needs one more slot for each 32.
-  return (slots + ceil_div(slots, 32)) * kSlotScalars * element_size;
+  return slots_with_tree(slots) * kSlotScalars * element_size;
 }
 
 // The chunks that a warp sums one after the other, so that `chunks` of them need no more than kSlots slots.

@@ -181,33 +181,43 @@ __device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift)
   write_probabilities<float, V>(mine.x, mine.y, mine.n, scale_of(total, shift));
 }
 
+// How rows are dealt to the launch's blocks.
+struct RowsOfLaunch {
+  int k;
+  int rows;
+  int at_once;  // blocks, or clusters, of the launch
+  int blocks_per_row;
+  int chunks;   // of a row
+  int slots;    // for the sums of one row's chunks and the tree over them
+  bool staged;  // logits come through shared memory where the device has asynchronous copies
+};
+
 template <int V>
-__global__ void __launch_bounds__(512, 1)
-    block_softmax(const float* x, float* y, int rows, int64_t k, int blocks_per_row, bool staged_rows) {
-  const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(blocks_per_row));
-  const int chunks = static_cast<int>((k + kChunk - 1) / kChunk);
+__global__ void __launch_bounds__(512, 1) block_softmax(const float* x, float* y, RowsOfLaunch deal) {
+  const int64_t k = deal.k;  // 64 bits for all places that are calculated with it
+  int row = static_cast<int>(blockIdx.x / static_cast<unsigned>(deal.blocks_per_row));
+  const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(deal.blocks_per_row));
   const int chunk = rank * warps_of_block() + warp_of_thread();
-  const int64_t first = static_cast<int64_t>(chunk) * kChunk;
-  const int n = static_cast<int>(first < k ? smaller(k - first, static_cast<int64_t>(kChunk)) : 0);
-  const BlocksOfRow blocks{blocks_per_row};
+  const int first = chunk * kChunk;
+  const int n = first < deal.k ? smaller(deal.k - first, kChunk) : 0;
+  const BlocksOfRow blocks{deal.blocks_per_row};
   // Every other row has its sums in the same place: while some warps still read those of one, others put the next.
   auto* const sums = reinterpret_cast<PartialSum<float>*>(shared_memory());
-  const int slots = chunks + (chunks + kWarpLanes - 1) / kWarpLanes;  // as the policy counts them
-  const StagedChunk<V> staged{reinterpret_cast<float*>(sums + 2 * slots) + warp_of_thread() * policy::kStagedColumns};
+  auto* const logits = reinterpret_cast<float*>(sums + 2 * deal.slots);
+  const StagedChunk<V> staged{logits + warp_of_thread() * policy::kStagedColumns};
 
-  const int step = static_cast<int>(gridDim.x / static_cast<unsigned>(blocks_per_row));
-  int row = static_cast<int>(blockIdx.x / static_cast<unsigned>(blocks_per_row));
-  if (has_async_copies() && staged_rows) {
+  if (has_async_copies() && deal.staged) {
     staged.clear();
     staged.start(x + row * k + first, n);
   }
   blocks.wait_for_start();
-  for (int first_slot = 0; row < rows; row += step, first_slot = slots - first_slot) {
-    const ChunkOfRow mine{x + row * k + first, y + row * k + first, sums + first_slot, chunks, chunk, n, blocks};
+  for (int first_slot = 0; row < deal.rows; row += deal.at_once, first_slot = deal.slots - first_slot) {
+    const int64_t offset = row * k + first;
+    const ChunkOfRow mine{x + offset, y + offset, sums + first_slot, deal.chunks, chunk, n, blocks};
     Columns<float, V, 32> columns;
-    if (has_async_copies() && staged_rows) {
+    if (has_async_copies() && deal.staged) {
       staged.load(columns, mine.x);
-      if (step < rows - row) staged.start(mine.x + step * k, n);
+      if (deal.at_once < deal.rows - row) staged.start(mine.x + deal.at_once * k, n);
     } else {
       columns.load(mine.x, n, lane_of_thread());
     }
@@ -257,8 +267,16 @@ static cudaError_t launch_block(const float* x, float* y, int64_t rows, int64_t 
     if (error != cudaSuccess) return error;
     if (clusters > 0) blocks = policy::least(blocks, static_cast<int64_t>(clusters) * plan.blocks_per_row);
   }
-  return launch(block_softmax<V>, blocks, threads, plan.shared_bytes, plan.blocks_per_row, stream, x, y,
-                static_cast<int>(rows), k, plan.blocks_per_row, plan.staged);
+  const int64_t chunks = policy::ceil_div(k, kChunk);
+  RowsOfLaunch deal{};
+  deal.k = static_cast<int>(k);
+  deal.rows = static_cast<int>(rows);
+  deal.at_once = static_cast<int>(blocks / plan.blocks_per_row);
+  deal.blocks_per_row = plan.blocks_per_row;
+  deal.chunks = static_cast<int>(chunks);
+  deal.slots = static_cast<int>(policy::slots_with_tree(chunks));
+  deal.staged = plan.staged;
+  return launch(block_softmax<V>, blocks, threads, plan.shared_bytes, plan.blocks_per_row, stream, x, y, deal);
 }
 
 cudaError_t softmax_block(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan, cudaStream_t stream) {
