@@ -62,6 +62,7 @@ struct Plan {
   int64_t slices;            // split, split columns: the pieces of a row
   int64_t rows_per_block;    // more than 1 in tile, warp, columns and split columns
   int64_t blocks;            // of the grid
+  int64_t sum_blocks;        // split: of the launches that sum, as many as run at the same time
   int64_t shared_bytes;      // of a block
   bool staged;               // block, cluster: rows come through shared memory, the next one while one is worked on
 };
@@ -370,9 +371,10 @@ inline Plan split(int64_t rows, int64_t k, int64_t element_size, const DevicePro
   cut_into_slices(plan, k, rows, device);
   plan.warps = static_cast<int>(least(stream_warps(element_size), plan.chunks_per_block));
   plan.rows_per_block = 1;
-  plan.shared_bytes =
-      chunk_bytes(element_size, plan.warps) +
-      slot_bytes(element_size, most(ceil_div(plan.chunks_per_block, plan.chunks_per_slot), plan.slices));
+  // One slice's slots may still be read when the next one's are put.
+  const int64_t slots = 2 * ceil_div(plan.chunks_per_block, plan.chunks_per_slot);
+  plan.shared_bytes = plan.warps * kStagedColumns * element_size + slot_bytes(element_size, slots);
+  plan.sum_blocks = least(plan.blocks, resident_blocks(plan, element_size, device) * device.multiprocessors);
   return plan;
 }
 
@@ -513,8 +515,12 @@ inline Prediction predict(const Plan& plan, Layout layout, int64_t element_size,
     case Regime::shared:
       block_bytes = whole ? held_bytes : least_of(held_bytes, kChunkLoads * threads * size);
       break;
-    case Regime::stream:
     case Regime::split:
+      // Each warp's next chunk, of float32 on its way to shared memory.
+      block_bytes =
+          least_of(held_bytes, (whole && element_size == 4 ? kChunkColumns / 32 : kChunkLoads) * threads * size);
+      break;
+    case Regime::stream:
       block_bytes = least_of(held_bytes, kChunkLoads * threads * size);
       break;
     case Regime::split_columns: {

@@ -4,8 +4,8 @@
 // The blocks of `block` and `cluster` stay for as many rows as there are. A row's logits come through shared memory, and
 // the next row's are on their way there while a row is summed and written: the memory is as busy then as while a block
 // waits for its loads.
-#include "chunk.cuh"
 #include "regimes.h"
+#include "row_sum.cuh"
 
 namespace softmax_native::cuda {
 
@@ -22,64 +22,6 @@ __global__ void __launch_bounds__(128, E == 16 ? (V == 1 ? 7 : 8) : 1)
   const PartialSum<float> sum = columns.sum(k, max, shift);
   columns.write(y + row * k, k, t, scale_of(sum, shift), sum.exponent, sum.exponent, false);
 }
-
-// Room for a chunk's logits in shared memory. Rows whose length or base allows no vectors are copied in vectors too,
-// all but what lies beside the vectors at the chunk's ends: the logits then lie as far from a multiple of 16 bytes as
-// they do in global memory.
-template <int V>
-struct StagedChunk {
-  static constexpr int kVectorElements = kVector<float>;
-
-  float* memory;  // kStagedColumns
-
-  __device__ __forceinline__ static int beyond_vector(const float* x) {
-    return V > 1 ? 0 : static_cast<int>(reinterpret_cast<uintptr_t>(x) / sizeof(float) % kVectorElements);
-  }
-
-  // Columns past the chunk's end are -inf, as in Columns::load. Only once: copies leave them alone.
-  __device__ __forceinline__ void clear() const {
-    for (int i = lane_of_thread(); i < policy::kStagedColumns; i += kWarpLanes) memory[i] = -infinity<float>();
-    __syncwarp();
-  }
-
-  // Starts to copy the n logits from x on. Called when all lanes have loaded those that were there.
-  __device__ __forceinline__ void start(const float* x, int n) const {
-    const int t = lane_of_thread();
-    float* const to = memory + beyond_vector(x);
-    // The columns before the first whole vector; then the vectors.
-    const int before = V > 1 ? 0 : smaller((kVectorElements - beyond_vector(x)) % kVectorElements, n);
-    const int after = V > 1 ? n : before + (n - before) / kVectorElements * kVectorElements;
-    const int first = before + t * kVectorElements;
-    constexpr int round = kWarpLanes * kVectorElements;
-    if (n == kChunk) {
-#pragma unroll
-      for (int column = 0; column < kChunk - round; column += round) start_vector(x + first, to + first, column);
-      if (first + kChunk - round < after) start_vector(x + first, to + first, kChunk - round);
-    } else {
-#pragma unroll 1
-      for (int column = first; column < after; column += round) start_vector(x, to, column);
-    }
-    if (V == 1) {
-      const int column = t < kVectorElements ? t : after + t - kVectorElements;
-      if (column < (t < kVectorElements ? before : n)) start_copy(to + column, x + column);
-      // Where the row before lay farther from a multiple of 16 bytes, its last columns are past the end of this one.
-      if (t < kVectorElements - 1) to[n + t] = -infinity<float>();
-    }
-    end_group_of_copies();
-  }
-
-  __device__ __forceinline__ static void start_vector(const float* x, float* to, int column) {
-    using Elements = Vector<float, kVectorElements>;
-    start_copy(reinterpret_cast<Elements*>(to + column), reinterpret_cast<const Elements*>(x + column));
-  }
-
-  __device__ __forceinline__ void load(Columns<float, V, 32>& columns, const float* x) const {
-    wait_for_copies(0);
-    __syncwarp();
-    columns.load(memory + beyond_vector(x), kChunk, lane_of_thread());
-    __syncwarp();
-  }
-};
 
 // A chunk of a row, held by one warp of the block or the cluster that has the row.
 struct ChunkOfRow {
@@ -99,21 +41,14 @@ struct ChunkOfRow {
   }
 };
 
-// Registers of a lane that are worked on together: of 128 columns. Past a row's end all are left out.
-constexpr int kStep = kVector<float>;
-
 // The sum of the chunk's n columns in registers, with no shift, in every lane. The terms take the logits' place.
 template <int V>
 __device__ __forceinline__ PartialSum<float> sum_of_columns(Columns<float, V, 32>& columns, int n) {
   ChunkSum<float, V, WholeWarp> sum(columns.max(), 0.0f);
-  const int used = Columns<float, V, 32>::registers_of(n, WholeWarp());
-#pragma unroll
-  for (int first = 0; first < 32; first += kGroup) {
-    sum.template add<kStep>(columns.head + first, used - first, [&](int i, Pair<float> term) {
-      columns.head[first + i] = term.head;
-      columns.tail[first + i] = term.tail;
-    });
-  }
+  add_columns(sum, columns, n, [&](int u, Pair<float> term) {
+    columns.head[u] = term.head;
+    columns.tail[u] = term.tail;
+  });
   return sum.total(WholeWarp());
 }
 
