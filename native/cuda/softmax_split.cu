@@ -12,7 +12,9 @@ struct Slices {
   int64_t chunks_per_slice;
   int chunks_per_slot;
   unsigned slices;  // of a row
-  unsigned count;   // of all rows
+  // Each block of a launch that sums takes this many adjacent slices, and the first `longer` blocks one more.
+  unsigned of_block;
+  unsigned longer;
 
   __device__ __forceinline__ int64_t row_of(unsigned slice) const { return slice / slices; }
   __device__ __forceinline__ Part part_of(unsigned slice) const {
@@ -20,9 +22,8 @@ struct Slices {
     const int64_t first = static_cast<int64_t>(slice % slices) * chunks_per_slice;
     return {k, first, smaller(first + chunks_per_slice, chunks), chunks_per_slot};
   }
-  // Each block of a launch that sums takes adjacent slices, from this one to the next block's.
   __device__ __forceinline__ unsigned first_of_block(unsigned block) const {
-    return static_cast<unsigned>(static_cast<uint64_t>(block) * count / gridDim.x);
+    return block * of_block + smaller(block, longer);
   }
 };
 
@@ -49,8 +50,10 @@ struct ChunksOfWarp {
   Slices slices;
   unsigned slice;
   unsigned end;
+  int64_t row;  // the place of its first element
+  int64_t first;
+  int64_t last;
   int64_t chunk;
-  int64_t last;  // of the slice
 
   __device__ __forceinline__ ChunksOfWarp(const Slices& of, unsigned first_slice, unsigned last_slice)
       : slices(of), slice(first_slice), end(last_slice) {
@@ -63,18 +66,20 @@ struct ChunksOfWarp {
     slice++;
     enter();
   }
-  __device__ __forceinline__ int64_t place() const { return slices.row_of(slice) * slices.k + chunk * kChunk; }
+  __device__ __forceinline__ int64_t place() const { return row + chunk * kChunk; }
   __device__ __forceinline__ int columns() const {
     return static_cast<int>(smaller(slices.k - chunk * kChunk, static_cast<int64_t>(kChunk)));
   }
 
  private:
-  // The warp's first chunk of this slice or of the next one that has enough.
+  // The warp's first chunk of this slice, or of the next one that has enough.
   __device__ __forceinline__ void enter() {
     for (; slice < end; slice++) {
       const Part part = slices.part_of(slice);
-      chunk = part.first + warp_of_thread();
+      row = slices.row_of(slice) * slices.k;
+      first = part.first;
       last = part.last;
+      chunk = first + warp_of_thread();
       if (chunk < last) return;
     }
   }
@@ -97,8 +102,7 @@ __device__ __forceinline__ void sum_in_registers(const float* x, PartialSum<floa
   PartialSum<float>* slots = all_slots;
   for (; slice < end; slice++) {
     while (next.slice == slice) {
-      const Part part = slices.part_of(slice);
-      const int slot = static_cast<int>(next.chunk - part.first);
+      const int slot = static_cast<int>(next.chunk - next.first);
       const int n = next.columns();
       const float* const from = x + next.place();
       Columns<float, V, 32> columns;
@@ -169,7 +173,7 @@ __global__ void __launch_bounds__(256, 1) split_sums_again(const T* x, PartialSu
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(256, 1)
+__global__ void __launch_bounds__(256, sizeof(T) == 4 ? 5 : 1)
     split_probabilities(const T* x, T* y, const PartialSum<T>* sums, Slices slices) {
   const int64_t row = slices.row_of(blockIdx.x);
   const int count = static_cast<int>(slices.slices);
@@ -192,8 +196,12 @@ static int64_t slot_bytes_of(const Plan& plan) {
 template <class T, int V>
 static cudaError_t launch_split(const T* x, T* y, int64_t k, const Plan& plan, PartialSum<T>* sums,
                                 cudaStream_t stream) {
-  const Slices slices{k, plan.chunks_per_block, static_cast<int>(plan.chunks_per_slot),
-                      static_cast<unsigned>(plan.slices), static_cast<unsigned>(plan.blocks)};
+  const Slices slices{k,
+                      plan.chunks_per_block,
+                      static_cast<int>(plan.chunks_per_slot),
+                      static_cast<unsigned>(plan.slices),
+                      static_cast<unsigned>(plan.blocks / plan.sum_blocks),
+                      static_cast<unsigned>(plan.blocks % plan.sum_blocks)};
   const int threads = plan.warps * kWarpLanes;
   cudaError_t error = launch(split_sums<T, V>, plan.sum_blocks, threads, plan.shared_bytes, 1, stream, x, sums, slices);
   if (error != cudaSuccess) return error;
