@@ -58,7 +58,7 @@ struct StagedChunk {
     return V > 1 ? 0 : static_cast<int>(reinterpret_cast<uintptr_t>(x) / sizeof(float) % kVectorElements);
   }
 
-  // Columns past the chunk's end are -inf, as in Columns::load. Only once: copies leave them alone.
+  // Columns past the chunk's end are -inf, as in Columns::load. Copies of as many columns leave them alone.
   __device__ __forceinline__ void clear() const {
     for (int i = lane_of_thread(); i < policy::kStagedColumns; i += kWarpLanes) memory[i] = -infinity<float>();
     __syncwarp();

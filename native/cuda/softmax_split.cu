@@ -94,9 +94,13 @@ __device__ __forceinline__ void sum_in_registers(const float* x, PartialSum<floa
   const unsigned end = slices.first_of_block(blockIdx.x + 1);
   unsigned slice = slices.first_of_block(blockIdx.x);
   ChunksOfWarp next(slices, slice, end);
+  const auto start_next = [&] {
+    // A row's last chunk may follow a longer one, whose logits are no part of it.
+    if (next.columns() < kChunk) staged.clear();
+    staged.start(x + next.place(), next.columns());
+  };
   if (has_async_copies()) {
-    staged.clear();
-    if (next.more()) staged.start(x + next.place(), next.columns());
+    if (next.more()) start_next();
   }
   // Every other slice has its slots in the same place: one warp may still read those of the slice before.
   PartialSum<float>* slots = all_slots;
@@ -109,7 +113,7 @@ __device__ __forceinline__ void sum_in_registers(const float* x, PartialSum<floa
       next.advance();
       if (has_async_copies()) {
         staged.load(columns, from);
-        if (next.more()) staged.start(x + next.place(), next.columns());
+        if (next.more()) start_next();
       } else {
         columns.load(from, n, lane_of_thread());
       }
