@@ -124,21 +124,21 @@ class ChunkSum {
   }
 
   // Adds one term for each of the order's lanes: logits[0] to logits[7], of which those from number `used` on, the same
-  // for all lanes, are past the row's end and cost nothing.
-  template <class Keep>
+  // for all lanes, are past the row's end and cost nothing. Whether they are is asked for every `step`.
+  template <int step = V, class Keep>
   __device__ __forceinline__ void add(const T* logits, int used, Keep keep) {
     T shifted[kGroup];
 #pragma unroll
     for (int i = 0; i < kGroup; i++) shifted[i] = logits[i] - shift_;
-    add_shifted(shifted, used, keep);
+    add_shifted<step>(shifted, used, keep);
   }
 
   // The same, of logits from which the shift has been subtracted.
-  template <class Keep>
+  template <int step = V, class Keep>
   __device__ __forceinline__ void add_shifted(const T* logits, int used, Keep keep) {
 #pragma unroll
     for (int i = 0; i < kGroup; i++) {
-      if (i % V == 0 && i >= used) break;
+      if (i % step == 0 && i >= used) break;
       const Pair<T> term = terms_.term_of(logits[i]);
       rest_[i] = rest_[i] + split_on_grid(term, on_grid_);
       keep(i, term);
@@ -436,29 +436,43 @@ __device__ __noinline__ PartialSum<T> sum_of_shared(const T* chunk, int n, T shi
   return sum.total(WholeWarp());
 }
 
+// The probabilities of one logit for each of the order's lanes, of which `n` are there: with all of them nothing is
+// asked for between loads, arithmetic and stores. The row is a regular one.
+template <bool all, class T, int V>
+__device__ __forceinline__ void write_group(const T* logits, T* probabilities, int n, const RowScale<T>& scale) {
+  constexpr int at_once = kGroup / V;
+  const int t = lane_of_thread();
+  const auto* const from = reinterpret_cast<const Vector<T, V>*>(logits) + t;
+  auto* const to = reinterpret_cast<Vector<T, V>*>(probabilities) + t;
+  Vector<T, V> vectors[at_once];
+#pragma unroll
+  for (int v = 0; v < at_once; v++) {
+    if (all || (v * kWarpLanes + t) * V < n) vectors[v] = from[v * kWarpLanes];
+  }
+#pragma unroll
+  for (int v = 0; v < at_once; v++) {
+    if (!all && (v * kWarpLanes + t) * V >= n) break;
+    for (int e = 0; e < V; e++) {
+      const Pair<T> term = scale.terms.term_of(vectors[v].element[e] - scale.shift);
+      vectors[v].element[e] = probability(term, scale.inverse);
+    }
+    to[v * kWarpLanes] = vectors[v];
+  }
+}
+
 // Writes the probabilities of the n columns of a chunk of logits, which may lie where they are written, by the lanes of
 // a warp.
 template <class T, int V>
 __device__ __forceinline__ void write_probabilities(const T* logits, T* probabilities, int n,
                                                     const RowScale<T>& scale) {
-  constexpr int at_once = kGroup / V;
-  const int t = lane_of_thread();
-#pragma unroll 1
-  for (int first = t * V; first < n; first += kLanes) {
-    Vector<T, V> vectors[at_once];
-#pragma unroll
-    for (int v = 0; v < at_once; v++) {
-      const int column = first + v * V * kWarpLanes;
-      if (column < n) vectors[v] = *reinterpret_cast<const Vector<T, V>*>(logits + column);
-    }
-#pragma unroll
-    for (int v = 0; v < at_once; v++) {
-      const int column = first + v * V * kWarpLanes;
-      if (column >= n) break;
-      for (int e = 0; e < V; e++) vectors[v].element[e] = probability_of(vectors[v].element[e], scale);
-      *reinterpret_cast<Vector<T, V>*>(probabilities + column) = vectors[v];
-    }
+  if (!scale.regular) {
+    for (int column = lane_of_thread(); column < n; column += kWarpLanes) probabilities[column] = canonical_nan<T>();
+    return;
   }
+  int first = 0;
+#pragma unroll 1
+  for (; first + kLanes <= n; first += kLanes) write_group<true, T, V>(logits + first, probabilities + first, n, scale);
+  if (first < n) write_group<false, T, V>(logits + first, probabilities + first, n - first, scale);
 }
 
 // The sums of adjacent parts, merged as a balanced tree over the first `count` lanes; the result in every lane.
@@ -536,7 +550,7 @@ template <class T>
 __device__ __forceinline__ PartialSum<T> tree_of_array(const PartialSum<T>* parts, int count, PartialSum<T>* upper) {
   const int lane = lane_of_thread();
   if (count > kWarpLanes) {
-    for (int first = warp_of_thread() * kWarpLanes; first < count; first += static_cast<int>(blockDim.x)) {
+    for (int first = static_cast<int>(threadIdx.x) - lane; first < count; first += static_cast<int>(blockDim.x)) {
       const PartialSum<T> part = first + lane < count ? parts[first + lane] : no_columns<T>();
       const PartialSum<T> tree = tree_of_lanes(part, kWarpLanes);
       if (lane == 0) upper[first / kWarpLanes] = tree;

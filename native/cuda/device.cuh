@@ -173,7 +173,22 @@ inline cudaError_t allow(const void* kernel, int64_t shared_bytes, int cluster) 
   return error;
 }
 
-// Launches `kernel`, of blocks of `threads`, in clusters of `cluster`.
+// The configuration of a launch in blocks of `threads`, in clusters of `cluster`. It points to `attribute`.
+inline cudaLaunchConfig_t configuration(int64_t blocks, int threads, int64_t shared_bytes, int cluster,
+                                        cudaLaunchAttribute* attribute) {
+  attribute->id = cudaLaunchAttributeClusterDimension;
+  attribute->val.clusterDim.x = static_cast<unsigned>(cluster);
+  attribute->val.clusterDim.y = attribute->val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  config.attrs = attribute;
+  config.numAttrs = cluster > 1 ? 1 : 0;
+  return config;
+}
+
+// Launches `kernel`.
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int64_t shared_bytes, int cluster,
                    cudaStream_t stream, Arguments... arguments) {
@@ -181,17 +196,20 @@ cudaError_t launch(void (*kernel)(Parameters...), int64_t blocks, int threads, i
   const cudaError_t error = allow(reinterpret_cast<const void*>(kernel), shared_bytes, cluster);
   if (error != cudaSuccess) return error;
   cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
-  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  cudaLaunchConfig_t config = configuration(blocks, threads, shared_bytes, cluster, &attribute);
   config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = cluster > 1 ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+// The clusters of such a launch that the current device runs at the same time.
+template <class... Parameters>
+cudaError_t resident_clusters(void (*kernel)(Parameters...), int64_t blocks, int threads, int64_t shared_bytes,
+                              int cluster, int* clusters) {
+  const cudaError_t error = allow(reinterpret_cast<const void*>(kernel), shared_bytes, cluster);
+  if (error != cudaSuccess) return error;
+  cudaLaunchAttribute attribute{};
+  const cudaLaunchConfig_t config = configuration(blocks, threads, shared_bytes, cluster, &attribute);
+  return cudaOccupancyMaxActiveClusters(clusters, kernel, &config);
 }
 
 }  // namespace softmax_native::cuda

@@ -62,7 +62,9 @@ struct Plan {
   int64_t slices;            // split, split columns: the pieces of a row
   int64_t rows_per_block;    // more than 1 in tile, warp, columns and split columns
   int64_t blocks;            // of the grid
+  int64_t sum_blocks;        // split: of the launches that sum, as many as run at the same time
   int64_t shared_bytes;      // of a block
+  bool staged;               // block, cluster: rows come through shared memory, the next one while one is worked on
 };
 
 // Blocks of a cluster: 8 is what every device of 9.0 and later allows; 16 needs an opt-in, which 9.0 and 10.0 have.
@@ -112,7 +114,8 @@ constexpr int64_t kColumnTileBytes = 34 * 1024;
 constexpr int64_t kTileColumns = 256;
 
 // The most chunks in one block's registers: 128 registers a thread (float32) are two blocks of 8 warps for each
-// multiprocessor, of which one loads while the other computes. Longer rows take a cluster, or shared memory.
+// multiprocessor, of which one computes while the other waits for all its warps' sums. Longer rows take a cluster, then
+// blocks of twice the warps where those get their next row on the way, or shared memory.
 constexpr int64_t kBlockChunks = 8;
 
 // Sums of a row that a block holds in shared memory at a time, of 16 or 32 bytes: 8 KB at most, a small part of what
@@ -199,9 +202,10 @@ constexpr int64_t bytes_of_tile(const DeviceProperties& device) {
 // Whether copies from global to shared memory can be on their way without a register (device.cuh).
 constexpr bool has_async_copies(int compute_capability) { return compute_capability >= 80; }
 
+// The second level of the tree needs one more slot for each 32.
+constexpr int64_t slots_with_tree(int64_t slots) { return slots + ceil_div(slots, 32); }
 constexpr int64_t slot_bytes(int64_t element_size, int64_t slots) {
-  // The second level of the tree needs one more slot for each 32.
-  return (slots + ceil_div(slots, 32)) * kSlotScalars * element_size;
+  return slots_with_tree(slots) * kSlotScalars * element_size;
 }
 
 // The chunks that a warp sums one after the other, so that `chunks` of them need no more than kSlots slots.
@@ -321,11 +325,21 @@ inline Plan warp(int64_t rows, int64_t k) {
   return plan;
 }
 
-// A block, or a cluster of blocks, whose warps hold one chunk of the row each. The chunks are dealt evenly.
-inline Plan registers(int64_t rows, int64_t k, int64_t element_size, int blocks_per_row) {
+// Blocks that fit a multiprocessor: by its threads, by registers, and by shared memory.
+inline int64_t resident_blocks(const Plan& plan, int64_t element_size, const DeviceProperties& device) {
+  const int64_t warps = most(1, plan.warps);
+  const int64_t registers =
+      ceil_div(registers_per_thread(plan, element_size, device.compute_capability), 8) * 8 * 32 * warps;
+  const int64_t by_shared = device.shared_per_multiprocessor / (plan.shared_bytes + kSystemShared);
+  const int64_t by_threads =
+      least(most_warps(device.compute_capability) / warps, most_blocks(device.compute_capability));
+  return most(1, least(by_threads, least(kRegistersPerMultiprocessor / registers, by_shared)));
+}
+
+// The chunks of a row dealt evenly to a block or to the blocks of a cluster.
+inline Plan deal_chunks(int64_t rows, int64_t k, int64_t element_size, int blocks_per_row) {
   Plan plan{};
   const int64_t chunks = ceil_div(k, kChunkColumns);
-  plan.regime = blocks_per_row > 1 ? Regime::cluster : Regime::block;
   plan.elements = 32;
   plan.blocks_per_row = blocks_per_row;
   plan.chunks_per_block = ceil_div(chunks, blocks_per_row);
@@ -337,11 +351,29 @@ inline Plan registers(int64_t rows, int64_t k, int64_t element_size, int blocks_
   return plan;
 }
 
+// Columns of float32 that a warp has room for in shared memory where it gets its chunk through that: a chunk, and what
+// it may lie beside a multiple of 16 bytes.
+constexpr int64_t kStagedColumns = kChunkColumns + 8;
+
+// A block, or a cluster of blocks, whose warps hold one chunk of the row each: as many as run at the same time, each of
+// which takes one row after the other.
+inline Plan registers(int64_t rows, int64_t k, int64_t element_size, int blocks_per_row,
+                      const DeviceProperties& device) {
+  Plan plan = deal_chunks(rows, k, element_size, blocks_per_row);
+  plan.regime = blocks_per_row > 1 ? Regime::cluster : Regime::block;
+  plan.shared_bytes *= 2;  // one row's sums may still be read when the next one's are put
+  plan.staged = has_async_copies(device.compute_capability);
+  if (plan.staged) plan.shared_bytes += plan.warps * kStagedColumns * element_size;
+  const int64_t at_once = resident_blocks(plan, element_size, device) * device.multiprocessors / blocks_per_row;
+  plan.blocks = least(rows, most(1, at_once)) * blocks_per_row;
+  return plan;
+}
+
 // A block, or a cluster of blocks, that keeps the row's logits in shared memory. Not every number of chunks divides
 // well: a block's are as many as the even share. A warp has several chunks, where those that come later hold no
 // registers on their way.
 inline Plan shared(int64_t rows, int64_t k, int64_t element_size, int blocks_per_row, const DeviceProperties& device) {
-  Plan plan = registers(rows, k, element_size, blocks_per_row);
+  Plan plan = deal_chunks(rows, k, element_size, blocks_per_row);
   plan.regime = Regime::shared;
   const int64_t chunks_per_warp = has_async_copies(device.compute_capability) ? 2 : 1;
   plan.warps = static_cast<int>(least(2 * kWarps, ceil_div(plan.chunks_per_block, chunks_per_warp)));
@@ -385,9 +417,10 @@ inline Plan split(int64_t rows, int64_t k, int64_t element_size, const DevicePro
   cut_into_slices(plan, k, rows, device);
   plan.warps = static_cast<int>(least(stream_warps(element_size), plan.chunks_per_block));
   plan.rows_per_block = 1;
-  plan.shared_bytes =
-      chunk_bytes(element_size, plan.warps) +
-      slot_bytes(element_size, most(ceil_div(plan.chunks_per_block, plan.chunks_per_slot), plan.slices));
+  // One slice's slots may still be read when the next one's are put.
+  const int64_t slots = 2 * ceil_div(plan.chunks_per_block, plan.chunks_per_slot);
+  plan.shared_bytes = plan.warps * kStagedColumns * element_size + slot_bytes(element_size, slots);
+  plan.sum_blocks = least(plan.blocks, resident_blocks(plan, element_size, device) * device.multiprocessors);
   return plan;
 }
 
@@ -495,14 +528,7 @@ inline Prediction predict(const Plan& plan, Layout layout, int64_t element_size,
   const double row_bytes = static_cast<double>(layout.k) * static_cast<double>(element_size);
   const double bytes = row_bytes * static_cast<double>(rows);
 
-  // Blocks that fit a multiprocessor: by its threads, by registers, and by shared memory.
-  const int64_t warps = most(1, plan.warps);
-  const int64_t registers =
-      ceil_div(registers_per_thread(plan, element_size, device.compute_capability), 8) * 8 * 32 * warps;
-  const int64_t by_shared = device.shared_per_multiprocessor / (plan.shared_bytes + kSystemShared);
-  const int64_t by_threads =
-      least(most_warps(device.compute_capability) / warps, most_blocks(device.compute_capability));
-  const int64_t resident = most(1, least(by_threads, least(kRegistersPerMultiprocessor / registers, by_shared)));
+  const int64_t resident = resident_blocks(plan, element_size, device);
   const int64_t active = least(resident, most(1, ceil_div(plan.blocks, device.multiprocessors)));
   const double busy = static_cast<double>(least(plan.blocks, device.multiprocessors));
 
@@ -516,15 +542,17 @@ inline Prediction predict(const Plan& plan, Layout layout, int64_t element_size,
 
   // Loads on their way in a block: all that it holds, or what its threads have registers for.
   const double size = static_cast<double>(element_size);
-  const double threads = 32.0 * static_cast<double>(warps);
+  const double threads = 32.0 * static_cast<double>(most(1, plan.warps));
   const bool whole = has_async_copies(device.compute_capability);
   const double held_bytes = bytes / static_cast<double>(plan.blocks);
   double block_bytes = 0;
   switch (plan.regime) {
     case Regime::warp:
+      block_bytes = held_bytes;
+      break;
     case Regime::block:
     case Regime::cluster:
-      block_bytes = held_bytes;
+      block_bytes = row_bytes / plan.blocks_per_row;
       break;
     case Regime::tile:
     case Regime::columns:
@@ -533,8 +561,12 @@ inline Prediction predict(const Plan& plan, Layout layout, int64_t element_size,
     case Regime::shared:
       block_bytes = whole ? held_bytes : least_of(held_bytes, kChunkLoads * threads * size);
       break;
-    case Regime::stream:
     case Regime::split:
+      // Each warp's next chunk, of float32 on its way to shared memory.
+      block_bytes =
+          least_of(held_bytes, (whole && element_size == 4 ? kChunkColumns / 32 : kChunkLoads) * threads * size);
+      break;
+    case Regime::stream:
       block_bytes = least_of(held_bytes, kChunkLoads * threads * size);
       break;
     case Regime::split_columns: {
@@ -589,8 +621,9 @@ inline Plan softmax_plan(Layout layout, int64_t element_size, const DeviceProper
   const int blocks = static_cast<int>(least(most_blocks, power_of_two_from(ceil_div(chunks, kBlockChunks))));
   Plan whole = shared(rows, k, element_size, blocks, device);
   if (whole.shared_bytes > device.shared_per_block || chunks > kMostSlots) whole = stream(rows, k, element_size);
-  if (element_size == 4 && chunks <= kBlockChunks * blocks) {
-    whole = quicker(registers(rows, k, element_size, blocks), whole, layout, element_size, device);
+  const int64_t block_chunks = has_async_copies(device.compute_capability) ? 2 * kBlockChunks : kBlockChunks;
+  if (element_size == 4 && chunks <= block_chunks * blocks) {
+    whole = quicker(registers(rows, k, element_size, blocks, device), whole, layout, element_size, device);
   }
   // Few rows leave most of the GPU idle; and a row too long for one block's slots is always split.
   const Plan spread = split(rows, k, element_size, device);

@@ -14,7 +14,7 @@ cudaError_t softmax_tile(const T* x, T* y, Layout layout, const Plan& plan, cuda
 cudaError_t softmax_warp(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan, cudaStream_t stream);
 
 // A block or a cluster for each row, which is held in registers. Float32 only.
-cudaError_t softmax_block(const float* x, float* y, int64_t k, const Plan& plan, cudaStream_t stream);
+cudaError_t softmax_block(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan, cudaStream_t stream);
 
 // A block or a cluster for each row, which is held in shared memory (plan.regime shared) or read twice (stream).
 template <class T>

@@ -45,6 +45,79 @@ __device__ __forceinline__ void start_copy_of_chunk(const T* x, T* memory, int n
   end_group_of_copies();
 }
 
+// Room for a chunk's logits in shared memory. Rows whose length or base allows no vectors are copied in vectors too,
+// all but what lies beside the vectors at the chunk's ends: the logits then lie as far from a multiple of 16 bytes as
+// they do in global memory.
+template <int V>
+struct StagedChunk {
+  static constexpr int kVectorElements = kVector<float>;
+
+  float* memory;  // kStagedColumns
+
+  __device__ __forceinline__ static int beyond_vector(const float* x) {
+    return V > 1 ? 0 : static_cast<int>(reinterpret_cast<uintptr_t>(x) / sizeof(float) % kVectorElements);
+  }
+
+  // Columns past the chunk's end are -inf, as in Columns::load. Copies of as many columns leave them alone.
+  __device__ __forceinline__ void clear() const {
+    for (int i = lane_of_thread(); i < policy::kStagedColumns; i += kWarpLanes) memory[i] = -infinity<float>();
+    __syncwarp();
+  }
+
+  // Starts to copy the n logits from x on. Called when all lanes have loaded those that were there.
+  __device__ __forceinline__ void start(const float* x, int n) const {
+    const int t = lane_of_thread();
+    float* const to = memory + beyond_vector(x);
+    // The columns before the first whole vector; then the vectors.
+    const int before = V > 1 ? 0 : smaller((kVectorElements - beyond_vector(x)) % kVectorElements, n);
+    const int after = V > 1 ? n : before + (n - before) / kVectorElements * kVectorElements;
+    const int first = before + t * kVectorElements;
+    constexpr int round = kWarpLanes * kVectorElements;
+    if (n == kChunk) {
+#pragma unroll
+      for (int column = 0; column < kChunk - round; column += round) start_vector(x + first, to + first, column);
+      if (first + kChunk - round < after) start_vector(x + first, to + first, kChunk - round);
+    } else {
+#pragma unroll 1
+      for (int column = first; column < after; column += round) start_vector(x, to, column);
+    }
+    if (V == 1) {
+      const int column = t < kVectorElements ? t : after + t - kVectorElements;
+      if (column < (t < kVectorElements ? before : n)) start_copy(to + column, x + column);
+      // Where the row before lay farther from a multiple of 16 bytes, its last columns are past the end of this one.
+      if (t < kVectorElements - 1) to[n + t] = -infinity<float>();
+    }
+    end_group_of_copies();
+  }
+
+  __device__ __forceinline__ static void start_vector(const float* x, float* to, int column) {
+    using Elements = Vector<float, kVectorElements>;
+    start_copy(reinterpret_cast<Elements*>(to + column), reinterpret_cast<const Elements*>(x + column));
+  }
+
+  __device__ __forceinline__ void load(Columns<float, V, 32>& columns, const float* x) const {
+    wait_for_copies(0);
+    __syncwarp();
+    columns.load(memory + beyond_vector(x), kChunk, lane_of_thread());
+    __syncwarp();
+  }
+};
+
+// Registers of a lane that are worked on together: of 128 columns. Past a row's end all are left out.
+constexpr int kStep = kVector<float>;
+
+// Adds the n columns of a chunk that a warp holds in registers. keep(u, term) gets the term of register u.
+template <int V, class Keep>
+__device__ __forceinline__ void add_columns(ChunkSum<float, V, WholeWarp>& sum, const Columns<float, V, 32>& columns,
+                                            int n, Keep keep) {
+  const int used = Columns<float, V, 32>::registers_of(n, WholeWarp());
+#pragma unroll
+  for (int first = 0; first < 32; first += kGroup) {
+    sum.template add<kStep>(columns.head + first, used - first,
+                            [&](int i, Pair<float> term) { keep(first + i, term); });
+  }
+}
+
 // Calls put(slot, sum) from every lane of a warp for each of the part's slots. `fetch(chunk, n)` gives the n logits of
 // a chunk in shared memory.
 template <class T, class Fetch, class Put>

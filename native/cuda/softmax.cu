@@ -27,7 +27,7 @@ cudaError_t softmax(const T* x, T* y, Layout layout, const DeviceProperties& dev
       return softmax_tile(x, y, layout, policy::tile(layout, sizeof(T), device), stream);
     case Regime::block:
     case Regime::cluster:
-      if constexpr (sizeof(T) == sizeof(float)) return softmax_block(x, y, k, plan, stream);
+      if constexpr (sizeof(T) == sizeof(float)) return softmax_block(x, y, rows, k, plan, stream);
       break;
     case Regime::shared:
     case Regime::stream:

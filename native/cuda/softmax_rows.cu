@@ -1,7 +1,11 @@
 // Regimes `warp`, `block` and `cluster`: a contiguous row in registers, each chunk of it in one warp. One read, one
 // write. Float32 only: the registers would not hold float64 with its exponentials.
-#include "chunk.cuh"
+//
+// The blocks of `block` and `cluster` stay for as many rows as there are. A row's logits come through shared memory, and
+// the next row's are on their way there while a row is summed and written: the memory is as busy then as while a block
+// waits for its loads.
 #include "regimes.h"
+#include "row_sum.cuh"
 
 namespace softmax_native::cuda {
 
@@ -36,8 +40,59 @@ struct ChunkOfRow {
   }
 };
 
-// Rows that need a shift are summed again, from memory and 8 columns a lane at a time. Not a part of the kernel's own
-// code, whose registers it would cost.
+// The sum of the chunk's n columns in registers, with no shift, in every lane. The terms take the logits' place.
+template <int V>
+__device__ __forceinline__ PartialSum<float> sum_of_columns(Columns<float, V, 32>& columns, int n) {
+  ChunkSum<float, V, WholeWarp> sum(columns.max(), 0.0f);
+  add_columns(sum, columns, n, [&](int u, Pair<float> term) {
+    columns.head[u] = term.head;
+    columns.tail[u] = term.tail;
+  });
+  return sum.total(WholeWarp());
+}
+
+// Writes the probabilities of the terms in registers, which are divided by the sum under the row's reference as they
+// are taken to it: a power of two in `inverse`.
+template <int V>
+__device__ __forceinline__ void write_terms(const Columns<float, V, 32>& columns, float* y, int n_of_chunk,
+                                            Pair<float> inverse) {
+  auto* const to = reinterpret_cast<Vector<float, V>*>(y) + lane_of_thread();
+  const int n = n_of_chunk - lane_of_thread() * V;
+#pragma unroll
+  for (int first = 0; first < 32; first += kStep) {
+    Vector<float, V> vectors[kStep / V];
+#pragma unroll
+    for (int i = 0; i < kStep; i++) {
+      const Pair<float> term{columns.head[first + i], columns.tail[first + i]};
+      vectors[i / V].element[i % V] = probability(term, inverse);
+    }
+    const auto store = [&](int v) { to[(first / V + v) * kWarpLanes] = vectors[v]; };
+    if ((first + kStep) * kWarpLanes <= n_of_chunk) {
+#pragma unroll
+      for (int v = 0; v < kStep / V; v++) store(v);
+    } else {
+#pragma unroll
+      for (int v = 0; v < kStep / V; v++) {
+        if ((first + v * V) * kWarpLanes < n) store(v);
+      }
+      break;
+    }
+  }
+}
+
+// Terms this far below their row's reference (a power of two) are divided exactly as write_terms does: all of the
+// smallest product's bits are in the normal range (reciprocal leaves out a second half below 2^-40 of the first, which
+// is 2^-31 or more). Chunks below that are rare.
+constexpr float kFarBelow = -40.0f;
+
+// The probabilities of such a chunk, or of a row that has none, from memory. Not a part of the kernel's own code, whose
+// registers it would cost.
+template <int V>
+__device__ __noinline__ void write_from_memory(const float* x, float* y, int n, RowScale<float> scale) {
+  write_probabilities<float, V>(x, y, n, scale);
+}
+
+// Rows that need a shift are summed again, from memory and 8 columns a lane at a time.
 template <int V>
 __device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift) {
   mine.blocks.wait_for_all();  // all have read the first sums before they change
@@ -60,30 +115,63 @@ __device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift)
   write_probabilities<float, V>(mine.x, mine.y, mine.n, scale_of(total, shift));
 }
 
+// How rows are dealt to the launch's blocks.
+struct RowsOfLaunch {
+  int k;
+  int rows;
+  int at_once;  // blocks, or clusters, of the launch
+  int blocks_per_row;
+  int chunks;   // of a row
+  int slots;    // for the sums of one row's chunks and the tree over them
+  bool staged;  // logits come through shared memory where the device has asynchronous copies
+};
+
 template <int V>
-__global__ void __launch_bounds__(256, 2) block_softmax(const float* x, float* y, int64_t k, int blocks_per_row) {
-  const int64_t row = blockIdx.x / static_cast<unsigned>(blocks_per_row);
-  const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(blocks_per_row));
+__global__ void __launch_bounds__(512, 1) block_softmax(const float* x, float* y, RowsOfLaunch deal) {
+  const int64_t k = deal.k;  // 64 bits for all places that are calculated with it
+  int row = static_cast<int>(blockIdx.x / static_cast<unsigned>(deal.blocks_per_row));
+  const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(deal.blocks_per_row));
   const int chunk = rank * warps_of_block() + warp_of_thread();
-  const int64_t first = static_cast<int64_t>(chunk) * kChunk;
-  const int n = static_cast<int>(first < k ? smaller(k - first, static_cast<int64_t>(kChunk)) : 0);
-  const ChunkOfRow mine{x + row * k + first,
-                        y + row * k + first,
-                        reinterpret_cast<PartialSum<float>*>(shared_memory()),
-                        static_cast<int>((k + kChunk - 1) / kChunk),
-                        chunk,
-                        n,
-                        {blocks_per_row}};
-  const int t = lane_of_thread();
-  Columns<float, V, 32> columns;
-  columns.load(mine.x, n, t);
-  mine.blocks.wait_for_start();
-  // Nearly every row needs no shift. Whether one does is known with the sums.
-  const PartialSum<float> sum = columns.sum(n, columns.max(), 0.0f);
-  const PartialSum<float> total = mine.total_with(sum);
-  const float shift = is_finite(total.max) ? shift_of(total.max) : 0.0f;
-  if (shift != 0.0f) return shifted_block_softmax<V>(mine, shift);
-  columns.write(mine.y, n, t, scale_of(total, 0.0f), total.exponent, sum.exponent, true);
+  const int first = chunk * kChunk;
+  const int n = first < deal.k ? smaller(deal.k - first, kChunk) : 0;
+  const BlocksOfRow blocks{deal.blocks_per_row};
+  // Every other row has its sums in the same place: while some warps still read those of one, others put the next.
+  auto* const sums = reinterpret_cast<PartialSum<float>*>(shared_memory());
+  auto* const logits = reinterpret_cast<float*>(sums + 2 * deal.slots);
+  const StagedChunk<V> staged{logits + warp_of_thread() * policy::kStagedColumns};
+
+  if (has_async_copies() && deal.staged) {
+    staged.clear();
+    staged.start(x + row * k + first, n);
+  }
+  blocks.wait_for_start();
+  for (int first_slot = 0; row < deal.rows; row += deal.at_once, first_slot = deal.slots - first_slot) {
+    const int64_t offset = row * k + first;
+    const ChunkOfRow mine{x + offset, y + offset, sums + first_slot, deal.chunks, chunk, n, blocks};
+    Columns<float, V, 32> columns;
+    if (has_async_copies() && deal.staged) {
+      staged.load(columns, mine.x);
+      if (deal.at_once < deal.rows - row) staged.start(mine.x + deal.at_once * k, n);
+    } else {
+      columns.load(mine.x, n, lane_of_thread());
+    }
+    // Nearly every row needs no shift. Whether one does is known with the sums.
+    const PartialSum<float> sum = sum_of_columns<V>(columns, n);
+    const PartialSum<float> total = mine.total_with(sum);
+    const float shift = is_finite(total.max) ? shift_of(total.max) : 0.0f;
+    if (shift != 0.0f) {
+      shifted_block_softmax<V>(mine, shift);
+      continue;
+    }
+    const RowScale<float> scale = scale_of(total, 0.0f);
+    const float exponent = sum.exponent - total.exponent;
+    if (scale.regular && exponent >= kFarBelow) {
+      const float factor = power_of_two(exponent);
+      write_terms<V>(columns, mine.y, n, {scale.inverse.head * factor, scale.inverse.tail * factor});
+    } else {
+      write_from_memory<V>(mine.x, mine.y, n, scale);
+    }
+  }
 }
 
 cudaError_t softmax_warp(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan, cudaStream_t stream) {
@@ -91,10 +179,36 @@ cudaError_t softmax_warp(const float* x, float* y, int64_t rows, int64_t k, cons
   return launch(kernel, plan.blocks, plan.warps * kWarpLanes, 0, 1, stream, x, y, rows, static_cast<int>(k));
 }
 
-cudaError_t softmax_block(const float* x, float* y, int64_t k, const Plan& plan, cudaStream_t stream) {
-  const auto kernel = has_vectors(x, k) && has_vectors(y, k) ? block_softmax<kVector<float>> : block_softmax<1>;
-  return launch(kernel, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, plan.blocks_per_row, stream, x, y, k,
-                plan.blocks_per_row);
+template <int V>
+static cudaError_t launch_block(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan,
+                                cudaStream_t stream) {
+  if (rows > INT32_MAX) return cudaErrorInvalidConfiguration;
+  const int threads = plan.warps * kWarpLanes;
+  int64_t blocks = plan.blocks;
+  if (plan.blocks_per_row > 1 && blocks < rows * plan.blocks_per_row) {
+    // A cluster keeps to a group of multiprocessors, in which there may be room for fewer than the plan counts on; rows
+    // of those that started only when others ended would come late.
+    int clusters = 0;
+    const cudaError_t error =
+        resident_clusters(block_softmax<V>, blocks, threads, plan.shared_bytes, plan.blocks_per_row, &clusters);
+    if (error != cudaSuccess) return error;
+    if (clusters > 0) blocks = policy::least(blocks, static_cast<int64_t>(clusters) * plan.blocks_per_row);
+  }
+  const int64_t chunks = policy::ceil_div(k, kChunk);
+  RowsOfLaunch deal{};
+  deal.k = static_cast<int>(k);
+  deal.rows = static_cast<int>(rows);
+  deal.at_once = static_cast<int>(blocks / plan.blocks_per_row);
+  deal.blocks_per_row = plan.blocks_per_row;
+  deal.chunks = static_cast<int>(chunks);
+  deal.slots = static_cast<int>(policy::slots_with_tree(chunks));
+  deal.staged = plan.staged;
+  return launch(block_softmax<V>, blocks, threads, plan.shared_bytes, plan.blocks_per_row, stream, x, y, deal);
+}
+
+cudaError_t softmax_block(const float* x, float* y, int64_t rows, int64_t k, const Plan& plan, cudaStream_t stream) {
+  return has_vectors(x, k) && has_vectors(y, k) ? launch_block<kVector<float>>(x, y, rows, k, plan, stream)
+                                                : launch_block<1>(x, y, rows, k, plan, stream);
 }
 
 }  // namespace softmax_native::cuda

@@ -65,6 +65,7 @@ const instances = [
     `stream_softmax<${instance}, true>`,
     `stream_softmax<${instance}, false>`,
     `split_sums<${instance}>`,
+    `split_sums_again<${instance}>`,
     `split_probabilities<${instance}>`,
   ]),
   ...['float, 1', 'float, 4', 'double, 1', 'double, 2'].map((instance) => `long_row_max<${instance}>`),

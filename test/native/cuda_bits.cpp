@@ -222,7 +222,7 @@ void run_all(const DeviceProperties& device, bool quick) {
     if (!quick || k == 40000 || k == 131073 || k == 900000) lengths.push_back(k);
   }
   for (const int64_t k : lengths) {
-    const int64_t rows = k == 900000 ? 1 : rows_of(k);
+    const int64_t rows = k == 900000 ? 2 : rows_of(k);  // one that is summed again, and one that is not
     // Jacobians of many columns have enough entries for every block with fewer rows.
     const bool large = quick && k > 40 && k <= 300;
     run<T>({rows, k, 1}, device, 0, !large && k <= 300 && (k < 40 || k % 2 == 1));
@@ -236,6 +236,11 @@ void run_all(const DeviceProperties& device, bool quick) {
     if (device.compute_capability >= 90 && quick) break;
     run<T>({device.multiprocessors / 2, 96000 / static_cast<int64_t>(sizeof(T)), 1}, device, offset, false);
   }
+  // More rows than blocks or clusters at a time, which then take one after the other; and slices of several rows.
+  for (const int64_t k : {1025, 1028, 4099, 16387, 16388, 65539}) {
+    if (!quick) run<T>({(k < 4000 ? 9 : k < 10000 ? 5 : 1) * device.multiprocessors + 3, k, 1}, device, k % 2, false);
+  }
+  if (!quick) run<T>({3, 1000001, 1}, device, 1, false);
   for (const int64_t k : {1, 2, 5, 33, 200, 257, 513, 1000, 1024, 1025, 3000, 20000}) {
     for (const int64_t inner : {2, 3, 7, 8, 33, 100}) {
       if (k > 1024 && (inner > 33 || quick)) continue;
