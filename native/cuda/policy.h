@@ -700,11 +700,14 @@ constexpr RowMaxColumns row_max_columns(const RowMaxPlan& plan, int64_t V) {
 // The most registers that a thread needs, as registers_per_thread.
 constexpr int64_t row_max_registers(const RowMaxPlan& plan, int64_t element_size, int compute_capability) {
   const bool newest = compute_capability >= 100;
-  if (plan.columns > 0) return newest || (plan.columns % 4 != 0 && compute_capability > 75) ? 48 : 58;
+  if (plan.columns > 0) {
+    const bool vectors = plan.columns % (16 / element_size) == 0;
+    return newest || (!vectors && compute_capability > 75) ? 48 : 58;
+  }
   if (plan.lanes_per_row > 0) {
     return compute_capability == 75 ? 64 : compute_capability == 80 || compute_capability == 90 ? 32 : 40;
   }
-  return newest ? (element_size == 8 ? 64 : 79) : compute_capability == 90 ? 48 : 64;
+  return newest ? 80 : 64;
 }
 
 // Bytes that a multiprocessor can have on their way, as in Prediction, where the launch is large enough.

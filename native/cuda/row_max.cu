@@ -97,44 +97,53 @@ struct Candidates {
   __device__ __forceinline__ Candidate<T> get(int64_t i) const { return {max[i], index[i]}; }
 };
 
-// Elements that lie before the first multiple of 16 bytes.
+// Adjacent elements: all in vectors but the ends, which are so few that threads take one each.
 template <class T>
-__device__ __forceinline__ uint32_t elements_to_boundary(const T* p) {
-  return static_cast<uint32_t>((16 - reinterpret_cast<uintptr_t>(p) % 16) % 16 / sizeof(T));
-}
+struct Stretch {
+  using Whole = Vector<T, kVector<T>>;
+  uint32_t head;  // elements before the first multiple of 16 bytes
+  uint32_t vectors;
+  bool has_end;  // whether the calling thread takes one, and which
+  uint32_t end;
+
+  __device__ __forceinline__ Stretch(const T* p, uint32_t count) {
+    const auto to_boundary = static_cast<uint32_t>((16 - reinterpret_cast<uintptr_t>(p) % 16) % 16 / sizeof(T));
+    head = smaller(to_boundary, count);
+    vectors = (count - head) / kVector<T>;
+    const uint32_t tail = (count - head) % kVector<T>;
+    has_end = threadIdx.x < head + tail;
+    end = threadIdx.x < head ? threadIdx.x : count - tail + threadIdx.x - head;
+  }
+};
 
 // Copies adjacent elements to shared memory, where they are once all threads of the block have come to a barrier. Both
 // places are equally far from a multiple of 16 bytes, so that all but the ends goes in vectors.
 template <class T>
 __device__ __forceinline__ void copy_to_shared(const T* from, T* to, uint32_t count) {
-  using Whole = Vector<T, kVector<T>>;
-  const uint32_t head = smaller(elements_to_boundary(from), count);
-  const uint32_t vectors = (count - head) / kVector<T>, tail = (count - head) % kVector<T>;
-  const auto* const whole = reinterpret_cast<const Whole*>(from + head);
-  auto* const whole_to = reinterpret_cast<Whole*>(to + head);
-  // The ends together are fewer elements than a warp has lanes.
-  const uint32_t end = threadIdx.x < head ? threadIdx.x : count - tail + threadIdx.x - head;
-  const bool has_end = threadIdx.x < head + tail;
+  using Whole = typename Stretch<T>::Whole;
+  const Stretch<T> part(from, count);
+  const auto* const whole = reinterpret_cast<const Whole*>(from + part.head);
+  auto* const whole_to = reinterpret_cast<Whole*>(to + part.head);
   if (has_async_copies()) {
-    for (uint32_t v = threadIdx.x; v < vectors; v += kRowMaxThreads) start_copy(whole_to + v, whole + v);
-    if (has_end) start_copy(to + end, from + end);
+    for (uint32_t v = threadIdx.x; v < part.vectors; v += kRowMaxThreads) start_copy(whole_to + v, whole + v);
+    if (part.has_end) start_copy(to + part.end, from + part.end);
     end_group_of_copies();
     wait_for_copies(0);
     return;
   }
   constexpr int at_once = kRowMaxVectors;
-  for (uint32_t base = threadIdx.x; base < vectors; base += at_once * kRowMaxThreads) {
+  for (uint32_t base = threadIdx.x; base < part.vectors; base += at_once * kRowMaxThreads) {
     Whole loaded[at_once];
 #pragma unroll
     for (int u = 0; u < at_once; u++) {
-      if (base + u * kRowMaxThreads < vectors) loaded[u] = whole[base + u * kRowMaxThreads];
+      if (base + u * kRowMaxThreads < part.vectors) loaded[u] = whole[base + u * kRowMaxThreads];
     }
 #pragma unroll
     for (int u = 0; u < at_once; u++) {
-      if (base + u * kRowMaxThreads < vectors) whole_to[base + u * kRowMaxThreads] = loaded[u];
+      if (base + u * kRowMaxThreads < part.vectors) whole_to[base + u * kRowMaxThreads] = loaded[u];
     }
   }
-  if (has_end) to[end] = from[end];
+  if (part.has_end) to[part.end] = from[part.end];
 }
 
 // How short rows are dealt: `rows` of them to a block, a segment of each row to each of its lanes.
@@ -200,28 +209,27 @@ __global__ void __launch_bounds__(256) long_row_max(const T* x, Results<T> resul
   const uint32_t row = blockIdx.x / slices, slice = blockIdx.x % slices;
   const uint32_t first = slice * slice_columns, n = smaller(slice_columns, k - first);
   x += static_cast<int64_t>(row) * k + first;
-  // All but the ends in vectors, wherever the slice begins.
-  const uint32_t head = smaller(elements_to_boundary(x), n), vectors = (n - head) / V, tail = (n - head) % V;
-  const auto* const whole = reinterpret_cast<const Vector<T, V>*>(x + head);
+  const Stretch<T> part(x, n);
+  const auto* const whole = reinterpret_cast<const Vector<T, V>*>(x + part.head);
+  const T end_element = part.has_end ? x[part.end] : T(0);
 
   Candidate<T> best = no_candidate<T>();
-  if (threadIdx.x < head) take_later(&best, Candidate<T>{x[threadIdx.x], first + threadIdx.x});
-  for (uint32_t base = threadIdx.x; base < vectors; base += at_once * blockDim.x) {
+  for (uint32_t base = threadIdx.x; base < part.vectors; base += at_once * blockDim.x) {
     Vector<T, V> loaded[at_once];
 #pragma unroll
     for (int u = 0; u < at_once; u++) {
-      if (base + u * blockDim.x < vectors) loaded[u] = whole[base + u * blockDim.x];
+      if (base + u * blockDim.x < part.vectors) loaded[u] = whole[base + u * blockDim.x];
     }
 #pragma unroll
     for (int u = 0; u < at_once; u++) {
       const uint32_t v = base + u * blockDim.x;
-      if (v < vectors) take_later(&best, largest_of(loaded[u].element, first + head + v * V));
+      if (v < part.vectors) take_later(&best, largest_of(loaded[u].element, first + part.head + v * V));
     }
   }
-  if (threadIdx.x < tail) {
-    const uint32_t j = n - tail + threadIdx.x;
-    take_later(&best, Candidate<T>{x[j], first + j});
-  }
+  // Used after all else was read, as it may come late.
+  Candidate<T> at_end = no_candidate<T>();
+  if (part.has_end) take_later(&at_end, Candidate<T>{end_element, first + part.end});
+  take_other(&best, at_end);
   best = largest_of_lanes(best, kWarpLanes);
 
   // One candidate for each warp of the block, or of all blocks of the cluster.
