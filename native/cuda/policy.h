@@ -664,90 +664,158 @@ inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const D
 
 // Row max: read only, so that a row is simply shared out over lanes, blocks and, for few long rows, slices.
 struct RowMaxPlan {
-  int lanes_per_row;  // up to 32; 0 where a block works on each slice of a row, or on columns
-  int64_t columns;    // along another axis than the last: adjacent ones that a group of threads takes, or 0
+  int lanes_per_row;       // of tiles: up to 32; 0 where a block works on each slice of a row, or on columns
+  int64_t rows_per_block;  // of tiles
+  int threads;             // of a block
+  int64_t columns;         // along another axis than the last: adjacent ones that a group of threads takes, or 0
   int threads_per_column;
-  int64_t slices;  // of a row; more than 1 needs a second launch
+  int64_t slices;  // of a row: the blocks of a cluster, or merged by a second launch
+  bool is_cluster;
   int64_t slice_columns;
   int64_t blocks;
 };
 
 constexpr int kRowMaxThreads = 256;
-// What a thread has on its way: 8 elements, of which the 1024 or more threads that fit a multiprocessor have 32 KB, or,
-// of a long row whose alignment allows it, 4 vectors of 16 bytes.
+// What a thread has on its way where it loads into registers: 8 elements or vectors of 16 bytes; of columns 4 vectors, as
+// it keeps a candidate for each of their elements.
 constexpr int kRowMaxLoads = 8;
-constexpr int kRowMaxVectors = 4;
-// A slice that is worth a block: one round of its threads' loads in vectors of float32, four of single elements.
-constexpr int64_t kRowMaxSlice = 4096;
+constexpr int kRowMaxVectors = 8;
+constexpr int kRowMaxColumnVectors = 4;
+// Rows up to this length go through tiles in shared memory, of about this many elements: 16 for each thread of a block,
+// and as many blocks in a multiprocessor as threads allow; half of it where there is less than 96 KB.
+constexpr int64_t kRowMaxTileColumns = 1024;
+constexpr int64_t kRowMaxTile = 4096;
+// A slice that is worth a block: one round of its threads' loads in vectors of float32.
+constexpr int64_t kRowMaxSlice = kRowMaxThreads * kRowMaxVectors * 4;
 constexpr int64_t kMostRowMaxSlices = 1024;  // which a warp merges in 32 rounds
+// A second launch takes as long as a block needs for this many elements: rather a cluster with such slices.
+constexpr int64_t kRowMaxClusterSlice = 32 * 1024;
+
+// The lanes that share a row of a tile, whose segments they read in units of `unit` elements, 32 / `banks` banks wide. A
+// lane takes up to 36 elements, 9 vectors of float32: exchanges then cost little. Rows that begin in the same banks
+// need more lanes, so that no more than two (single elements: four) of those that read at a time meet in a bank.
+constexpr int row_max_lanes(int64_t k, int64_t unit, int64_t banks) {
+  int64_t meeting = 1;  // how many rows' distance is a multiple of all banks
+  while (meeting < banks && k / unit % (2 * meeting) == 0) meeting *= 2;
+  const int64_t lanes = policy::most(policy::ceil_div(k, 36), meeting / (banks == 8 ? 2 : 4));
+  return static_cast<int>(policy::least(32, policy::power_of_two_from(lanes)));
+}
 
 inline RowMaxPlan row_max_plan(Layout layout, const DeviceProperties& device) {
   using namespace policy;
   const int64_t k = layout.k, rows = layout.outer * layout.inner;
-  // Enough blocks to fill every multiprocessor; no slice shorter than what is worth a block.
-  const int64_t wanted_blocks = 4 * static_cast<int64_t>(device.multiprocessors);
   RowMaxPlan plan{};
   plan.slices = 1;
   plan.slice_columns = k;
+  plan.threads = kRowMaxThreads;
   if (layout.inner > 1) {
-    // Even tiles of the inner axis, as wide as a block where they can be; what is left of a block's threads shares out
-    // the columns' elements, so that narrow tiles are read in whole lines too.
-    plan.columns = ceil_div(layout.inner, ceil_div(layout.inner, kRowMaxThreads));
-    plan.threads_per_column =
-        static_cast<int>(most(1, least(kRowMaxThreads / plan.columns, ceil_div(k, kRowMaxLoads))));
+    // Even tiles of the inner axis, as wide as a block, or narrower down to 32 columns where that fills every
+    // multiprocessor; what is left of a block's threads shares out the columns' elements, so that narrow tiles are read
+    // in whole lines too.
+    const int64_t wanted_blocks = 4 * static_cast<int64_t>(device.multiprocessors);
+    int64_t most_columns = kRowMaxThreads;
+    while (most_columns > 32 && layout.outer * ceil_div(layout.inner, most_columns) < wanted_blocks) most_columns /= 2;
+    plan.columns = even_width(layout.inner, most_columns, sizeof(float));
+    // Up to 32 elements for each of many threads, 8 where there are few.
+    const int64_t threads = 2048 * static_cast<int64_t>(device.multiprocessors);
+    const int64_t share = most(kRowMaxLoads, least(32, rows * k / threads));
+    plan.threads_per_column = static_cast<int>(most(1, least(kRowMaxThreads / plan.columns, ceil_div(k, share))));
     const int64_t groups = kRowMaxThreads / (plan.columns * plan.threads_per_column);
-    const int64_t blocks = ceil_div(layout.outer * ceil_div(layout.inner, plan.columns), groups);
-    const int64_t worthwhile = k / (plan.threads_per_column * 2 * kRowMaxLoads);
-    plan.slices = most(1, least(ceil_div(wanted_blocks, blocks), least(worthwhile, kMostRowMaxSlices)));
+    const int64_t blocks = ceil_div(layout.outer, groups) * ceil_div(layout.inner, plan.columns);
+    const int64_t worthwhile = k / (plan.threads_per_column * 8 * kRowMaxLoads);
+    // If slices need a second launch, then so many that all multiprocessors end at about the same time.
+    if (2 * blocks < wanted_blocks) {
+      plan.slices = most(1, least(ceil_div(4 * wanted_blocks, blocks), least(worthwhile, kMostRowMaxSlices)));
+    }
     plan.slice_columns = ceil_div(k, plan.slices);
     plan.slices = most(1, ceil_div(k, most(1, plan.slice_columns)));
     plan.blocks = blocks * plan.slices;
     return plan;
   }
-  // Up to 32 lanes for each row, with four elements of a short one; but few rows of some length leave warps idle.
-  const bool fills_warps = 32 * rows >= kRowMaxThreads * wanted_blocks;
-  if (k <= 1024 || (k <= kRowMaxSlice && fills_warps)) {
-    plan.lanes_per_row = static_cast<int>(least(32, power_of_two_from(ceil_div(most(k, 1), 4))));
-    plan.blocks = ceil_div(rows, kRowMaxThreads / plan.lanes_per_row);
+  if (k <= kRowMaxTileColumns) {
+    plan.lanes_per_row = k % 4 == 0 ? row_max_lanes(k, 4, 8) : row_max_lanes(k, 1, 32);
+    const int64_t tile = device.shared_per_multiprocessor >= 96 * 1024 ? kRowMaxTile : kRowMaxTile / 2;
+    const int64_t share = ceil_div(rows, 2 * static_cast<int64_t>(device.multiprocessors));
+    const int64_t at_once = kRowMaxThreads / plan.lanes_per_row;
+    plan.rows_per_block = most(1, least(tile / most(k, 1), share));
+    // All lanes have rows in every round.
+    if (plan.rows_per_block > at_once) plan.rows_per_block = plan.rows_per_block / at_once * at_once;
+    plan.blocks = ceil_div(rows, plan.rows_per_block);
     return plan;
   }
+  // Many blocks for each multiprocessor, so that they end at about the same time.
+  const int64_t wanted_blocks = 16 * static_cast<int64_t>(device.multiprocessors);
   plan.slices = most(1, least(ceil_div(wanted_blocks, rows), least(k / kRowMaxSlice, kMostRowMaxSlices)));
   // Whole vectors in every slice but the last.
+  const int64_t most_of_cluster = least(8, device.largest_cluster);
+  if (plan.slices > most_of_cluster && k <= most_of_cluster * kRowMaxClusterSlice) plan.slices = most_of_cluster;
   plan.slice_columns = ceil_div(ceil_div(k, plan.slices), 4) * 4;
   plan.slices = ceil_div(k, plan.slice_columns);
+  plan.is_cluster = plan.slices > 1 && plan.slices <= most_of_cluster;
+  // A round of loads for each thread of a short row.
+  plan.threads = static_cast<int>(
+      most(64, least(kRowMaxThreads, power_of_two_from(ceil_div(plan.slice_columns, kRowMaxVectors * 4)))));
   plan.blocks = rows * plan.slices;
   return plan;
 }
 
+// How a block's threads are dealt to columns: groups of `width` threads with V adjacent columns each, times `parts`,
+// which take the columns' elements in turn.
+struct RowMaxColumns {
+  int64_t width;
+  int64_t parts;
+  int64_t groups;
+};
+
+constexpr RowMaxColumns row_max_columns(const RowMaxPlan& plan, int64_t V) {
+  const int64_t width = plan.columns / V;
+  // The threads that vectors save share out the elements, down to 16 vectors for each.
+  const int64_t worthwhile = V > 1 ? policy::ceil_div(plan.slice_columns, 16) : plan.threads_per_column;
+  const int64_t parts = policy::most(1, policy::least(plan.threads_per_column * V, worthwhile));
+  return {width, parts, kRowMaxThreads / (width * parts)};
+}
+
 // The most registers that a thread needs, as registers_per_thread.
 constexpr int64_t row_max_registers(const RowMaxPlan& plan, int64_t element_size, int compute_capability) {
-  const bool wide = element_size == 8, older = compute_capability < 100 && compute_capability != 75;
-  if (plan.columns > 0) return wide ? (older ? 68 : 74) : older ? 44 : 62;
-  if (plan.lanes_per_row > 0) return wide ? 64 : older ? 40 : 60;
-  return compute_capability == 75 ? 50 : wide ? 48 : 40;
+  const bool newest = compute_capability >= 100;
+  if (plan.columns > 0) {
+    const bool vectors = plan.columns % (16 / element_size) == 0;
+    return newest || (!vectors && compute_capability > 75) ? 48 : 58;
+  }
+  if (plan.lanes_per_row > 0) {
+    return compute_capability == 75 ? 64 : compute_capability == 80 || compute_capability == 90 ? 32 : 40;
+  }
+  return newest ? 80 : 64;
 }
 
 // Bytes that a multiprocessor can have on their way, as in Prediction, where the launch is large enough.
 inline double row_max_bytes_in_flight(const RowMaxPlan& plan, Layout layout, int64_t element_size,
                                       const DeviceProperties& device) {
   using namespace policy;
-  // Threads that have an element to begin with.
-  int64_t threads = kRowMaxThreads;
-  int64_t elements = kRowMaxLoads;  // of each
-  if (plan.columns > 0) {
-    const int64_t group = plan.columns * plan.threads_per_column;
-    threads = kRowMaxThreads / group * group;
-    elements = least(elements, ceil_div(plan.slice_columns, plan.threads_per_column));
-  } else if (plan.lanes_per_row > 0) {
-    elements = least(elements, ceil_div(layout.k, plan.lanes_per_row));
-  } else {
-    elements = least(kRowMaxVectors * (16 / element_size), ceil_div(plan.slice_columns, kRowMaxThreads));
-  }
   const int64_t registers =
-      ceil_div(row_max_registers(plan, element_size, device.compute_capability), 8) * 8 * kRowMaxThreads;
-  const int64_t resident = least(most_warps(device.compute_capability) * 32 / kRowMaxThreads,
-                                 policy::kRegistersPerMultiprocessor / registers);
-  return static_cast<double>(resident * threads * elements * element_size);
+      ceil_div(row_max_registers(plan, element_size, device.compute_capability), 8) * 8 * plan.threads;
+  int64_t resident =
+      least(least(most_warps(device.compute_capability) * 32 / plan.threads, most_blocks(device.compute_capability)),
+            kRegistersPerMultiprocessor / registers);
+  if (plan.columns == 0 && plan.lanes_per_row > 0) {
+    const int64_t bytes = plan.rows_per_block * layout.k * element_size;
+    resident = least(resident, device.shared_per_multiprocessor / (bytes + 16 + kSystemShared));
+    // Where copies go through registers, a round of them.
+    const int64_t loads = has_async_copies(device.compute_capability) ? bytes : plan.threads * kRowMaxVectors * 16;
+    return static_cast<double>(resident * least(bytes, loads));
+  }
+  // Threads that have an element to begin with, and what each of them loads at once.
+  int64_t threads = plan.threads, bytes = 0;
+  if (plan.columns > 0) {
+    const int64_t V = plan.columns % (16 / element_size) == 0 ? 16 / element_size : 1;
+    const RowMaxColumns deal = row_max_columns(plan, V);
+    threads = deal.groups * deal.width * deal.parts;
+    const int64_t loads = V > 1 ? kRowMaxColumnVectors : kRowMaxLoads;
+    bytes = least(loads, ceil_div(plan.slice_columns, deal.parts)) * V * element_size;
+  } else {
+    bytes = least(kRowMaxVectors * 16, ceil_div(plan.slice_columns, plan.threads) * element_size);
+  }
+  return static_cast<double>(resident * threads * bytes);
 }
 
 }  // namespace softmax_native::cuda

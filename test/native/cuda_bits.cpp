@@ -105,7 +105,7 @@ std::vector<T> logits_of(Layout layout, unsigned seed) {
     };
     const int64_t some = static_cast<int64_t>(random() % static_cast<unsigned>(k));
     // A few rows are of the kinds that take other ways through the kernels.
-    const int64_t kind = rows <= 4 ? (row == 0 ? 1 : 11 - row) : (row + seed) % 11;
+    const int64_t kind = rows > 4 ? (row + seed) % 13 : row == 0 ? 1 : row == 2 ? 11 + seed % 2 : 0;
     switch (kind) {
       case 1:
         for (int64_t j = 0; j < k; j++) at(j) = at(j) + T(100000);
@@ -129,6 +129,12 @@ std::vector<T> logits_of(Layout layout, unsigned seed) {
         break;
       case 7:
         for (int64_t j = 0; j < k; j++) at(j) = at(j) * T(30);
+        break;
+      case 11:  // equal logits, and zeros of both signs
+        for (int64_t j = 0; j < k; j++) at(j) = std::round(std::min(at(j), T(0)));
+        break;
+      case 12:
+        for (int64_t j = some; j < k; j += 3) at(j) = static_cast<T>(NAN);
         break;
       default:
         break;
@@ -255,6 +261,14 @@ void run_all(const DeviceProperties& device, bool quick) {
   run<T>({40, 50, 5}, device, 0, false);
   run<T>({1, 300, 520}, device, 0, false);
   run<T>({2, 700, 1}, device, 0, true);
+  // And as on a small GPU: with whole tiles of short rows, and on wide columns.
+  DeviceProperties small = device;
+  small.multiprocessors = 1;
+  for (const int64_t offset : {0, 1}) {
+    run<T>({1500, 5, 1}, small, offset, false);
+    run<T>({150, 52, 1}, small, offset, false);
+    run<T>({12, 3, 300}, small, offset, false);
+  }
   // Jacobians from every place in a line, of rows shorter than a vector, of one, and whose lines end within vectors.
   for (const int64_t k : {1, 2, 3, 4, 9, 64, 127, 132, 200}) {
     const Layout layout{k < 10 ? 40 : 3, k, 1};
