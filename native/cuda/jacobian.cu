@@ -9,7 +9,6 @@
 #include "launch.h"
 #include "regimes.h"
 #include "row_sum.cuh"
-#include "rows_in_tiles.cuh"
 
 namespace softmax_native::cuda {
 
@@ -37,146 +36,239 @@ struct LongDivisor {
   }
 };
 
-// What the entries of a line (n, i, :) have in common.
+// Elements by which an array starts after a multiple of 16 bytes.
 template <class T>
-struct JacobianLine {
-  T scaled_up;  // p_i
-  T diagonal;
-  uint32_t i;
-  bool regular;
+__host__ __device__ __forceinline__ uint32_t elements_past_vector(const T* out) {
+  return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(out) % 16 / sizeof(T));
+}
 
-  __device__ __forceinline__ JacobianLine(const T* probabilities, const T* diagonals, uint32_t row, uint32_t index)
-      : scaled_up(jacobian_scale_up(probabilities[row + index])),
-        diagonal(diagonals[row + index]),
-        i(index),
-        regular(scaled_up == scaled_up) {}
-
-  __device__ __forceinline__ T entry(T p_j, uint32_t j) const {
-    const T off_diagonal = jacobian_off_diagonal(scaled_up, p_j);
-    return !regular ? canonical_nan<T>() : j == i ? diagonal : off_diagonal;
-  }
-};
-
-// The entries of rows whose probabilities and diagonals lie `stride` apart, in the order of the array from (0, i, j)
-// on. A block has few enough of them for offsets of 32 bits. In long rows hardly a warp meets the end of a line.
-template <class T, bool long_rows>
-struct JacobianRows {
-  static constexpr int V = kVector<T>;
-
+// Entries [first, first + count) of the flat result, written from out[0] on. Entry (n, i, j) is number line * k + j,
+// where the line n * k + i is also the place of p_i and of its diagonal entry.
+template <class T>
+struct JacobianEntries {
   const T* probabilities;
   const T* diagonals;
-  uint32_t stride;
-  Divisor by_k;
-  uint32_t first_i;
-  uint32_t first_j;
+  T* out;
+  LongDivisor by_k;
+  int64_t first;
+  int64_t count;
 
-  // V entries, from number n on.
-  __device__ __forceinline__ Vector<T, V> vector(uint32_t n, bool in_vectors) const {
-    const uint32_t k = by_k.divisor;
-    Vector<T, V> entries;
-    if (k < V) {
-#pragma unroll
-      for (int u = 0; u < V; u++) entries.element[u] = entry(n + static_cast<uint32_t>(u));
-      return entries;
-    }
-    const Place place = place_of(n);
-    const JacobianLine<T> line(probabilities, diagonals, place.row, place.i);
-    if (in_vectors || (long_rows && place.j + V <= k)) {
-      const T* const p = probabilities + (place.row + place.j);
-      Vector<T, V> p_j;
-      if (in_vectors) {
-        p_j = *reinterpret_cast<const Vector<T, V>*>(p);
-      } else {
-#pragma unroll
-        for (int u = 0; u < V; u++) p_j.element[u] = p[u];
-      }
-#pragma unroll
-      for (int u = 0; u < V; u++) entries.element[u] = line.entry(p_j.element[u], place.j + static_cast<uint32_t>(u));
-      return entries;
-    }
-    // One line at most ends within them.
-    const bool ends = place.j + V > k, row_ends = ends && place.i + 1 == k;
-    const uint32_t next_row = place.row + (row_ends ? stride : 0);
-    const uint32_t next_i = row_ends ? 0 : place.i + (ends ? 1 : 0);
-    const JacobianLine<T> next(probabilities, diagonals, next_row, next_i);
-#pragma unroll
-    for (int u = 0; u < V; u++) {
-      const uint32_t j = place.j + static_cast<uint32_t>(u);
-      const bool here = j < k;
-      const T p_j = probabilities[(here ? place.row : next_row - k) + j];
-      JacobianLine<T> mine = line;  // a copy, as a choice between the two would take their addresses
-      if (!here) mine = next;
-      entries.element[u] = mine.entry(p_j, here ? j : j - k);
-    }
-    return entries;
+  // Entry number e of those.
+  __device__ __forceinline__ T entry(int64_t e) const {
+    uint64_t i, j;
+    const uint64_t line = by_k.divide(static_cast<uint64_t>(first + e), &j);
+    by_k.divide(line, &i);
+    const T p_i = probabilities[line];
+    if (p_i != p_i) return canonical_nan<T>();
+    return i == j ? diagonals[line] : jacobian_off_diagonal(jacobian_scale_up(p_i), probabilities[line - i + j]);
   }
 
-  __device__ __forceinline__ T entry(uint32_t n) const {
-    const Place place = place_of(n);
-    return JacobianLine<T>(probabilities, diagonals, place.row, place.i)
-        .entry(probabilities[place.row + place.j], place.j);
+  // Of a vector from e on, what is wanted.
+  __device__ __forceinline__ void write_each(int64_t e) const {
+#pragma unroll 1
+    for (int u = 0; u < kVector<T>; u++) {
+      if (e + u >= 0 && e + u < count) out[e + u] = entry(e + u);
+    }
   }
 
- private:
-  struct Place {
-    uint32_t row;  // where the row starts
-    uint32_t i;
-    uint32_t j;
-  };
-
-  __device__ __forceinline__ Place place_of(uint32_t n) const {
-    Place place;
-    uint32_t lines, rows;
-    by_k.divide(first_j + n, &lines, &place.j);
-    by_k.divide(first_i + lines, &rows, &place.i);
-    place.row = rows * stride;
-    return place;
+  // The entries before the first whole vector, by all threads of a block.
+  __device__ __forceinline__ void write_head() const {
+    if (threadIdx.x < head() && threadIdx.x < count) out[threadIdx.x] = entry(threadIdx.x);
   }
+
+  __device__ __forceinline__ uint32_t head() const { return (kVector<T> - elements_past_vector(out)) % kVector<T>; }
 };
 
-// Elements by which an array starts after a line of 128 bytes.
+// Writes the lines [begin, end) of the result in vectors of 16 bytes, those of a line that start in it; a thread of the
+// block writes number `vector` of each line that it takes.
+//
+// Where vectors start in a line depends on where the line starts itself, and is the same a few lines later. A thread
+// takes lines so far apart, and keeps its p_j in registers: of each line it needs p_i alone.
 template <class T>
-__host__ __device__ __forceinline__ int elements_past_line(const T* out) {
-  return static_cast<int>(reinterpret_cast<uintptr_t>(out) % 128 / sizeof(T));
-}
-
-// Writes the elements [before, end) that follow a line of 128 bytes, by all threads of a block; number `before` is the
-// first of the entries. `in_vectors`: whether their probabilities can be read so.
-template <class T, bool long_rows>
-__device__ __forceinline__ void write_entries(T* line, int before, int end, const JacobianRows<T, long_rows>& rows,
-                                              bool in_vectors) {
+__device__ __forceinline__ void write_lines(const JacobianEntries<T>& all, int64_t begin, int64_t end,
+                                            const JacobianLines& lines, int vector, int first_line) {
   constexpr int V = kVector<T>;
-  for (int e = static_cast<int>(threadIdx.x) * V; e < end; e += static_cast<int>(blockDim.x) * V) {
-    if (e >= before && e + V <= end) {
-      *reinterpret_cast<Vector<T, V>*>(line + e) = rows.vector(static_cast<uint32_t>(e - before), in_vectors);
-    } else {
+  const int k = static_cast<int>(all.by_k.divisor);
+  const int step = lines.step;
+  // The first line and the last may be wanted in part.
+  const bool in_part = begin * k < all.first || (end + 1) * k > all.first + all.count;
+  for (int past = first_line; past < step; past += lines.at_once) {
+    int64_t line = begin + past;
+    int64_t e = line * k - all.first;
+    const uint32_t past_vector = (elements_past_vector(all.out) + static_cast<uint32_t>(e)) % V;
+    const int first_j = static_cast<int>((V - past_vector) % V) + vector * V;
+    if (first_j >= k || line >= end) continue;
+    e += first_j;
+    const bool goes_on = first_j + V > k;  // into the next line
+
+    uint64_t i_of_line;
+    all.by_k.divide(static_cast<uint64_t>(line), &i_of_line);
+    int i = static_cast<int>(i_of_line);
+    const T* probabilities = all.probabilities + line;  // from p_i on
+    const T* diagonals = all.diagonals + line;
+    T* out = all.out + e;
+    int left = static_cast<int>(end - line);
+    T p_j[V];
+    bool regular;
+    const auto begin_row = [&] {
+#pragma unroll
+      for (int u = 0; u < V; u++) {
+        const int j = first_j + u < k ? first_j + u : smaller(first_j + u - k, k - 1);
+        p_j[u] = (probabilities - i)[j];
+      }
+      regular = p_j[0] == p_j[0];
+    };
+    begin_row();
 #pragma unroll 1
-      for (int u = e; u < e + V; u++) {
-        if (u >= before && u < end) line[u] = rows.entry(static_cast<uint32_t>(u - before));
+    while (true) {
+      // The next line may belong to another row, or have its diagonal entry within the vector.
+      const bool is_plain = !goes_on || (i >= V - 1 && i < k - 1);
+      const bool is_cut = in_part && (out < all.out || out + V > all.out + all.count);
+      if (is_cut || (!is_plain && k < V)) {
+        if (out >= all.out) all.write_each(out - all.out);
+      } else {
+        Vector<T, V> entries;
+        const T p_i = jacobian_scale_up(*probabilities);
+        const T next_p_i = goes_on ? jacobian_scale_up(probabilities[1]) : p_i;
+#pragma unroll
+        for (int u = 0; u < V; u++) {
+          entries.element[u] = jacobian_off_diagonal(first_j + u < k ? p_i : next_p_i, p_j[u]);
+        }
+        const int of_diagonal = i - first_j;
+        if (static_cast<unsigned>(of_diagonal) < static_cast<unsigned>(V)) {
+          const T diagonal = *diagonals;
+#pragma unroll
+          for (int u = 0; u < V; u++) entries.element[u] = u == of_diagonal ? diagonal : entries.element[u];
+        }
+        if (!regular) {
+#pragma unroll
+          for (int u = 0; u < V; u++) entries.element[u] = canonical_nan<T>();
+        }
+        if (!is_plain) {
+          const bool row_ends = i == k - 1;
+          const T* const next_row = row_ends ? probabilities + 1 : probabilities - i;
+          const int next_i = row_ends ? 0 : i + 1;
+          const bool next_regular = next_p_i == next_p_i;
+#pragma unroll
+          for (int u = 1; u < V; u++) {
+            const int j = first_j + u - k;
+            if (j < 0) continue;
+            const T off_diagonal = jacobian_off_diagonal(next_p_i, next_row[j]);
+            entries.element[u] = !next_regular ? canonical_nan<T>() : j == next_i ? diagonals[1] : off_diagonal;
+          }
+        }
+        *reinterpret_cast<Vector<T, V>*>(out) = entries;
+      }
+      left -= step;
+      if (left <= 0) break;
+      out += lines.step_entries;
+      probabilities += step;
+      diagonals += step;
+      i += step;
+      if (i >= k) {
+        do i -= k;
+        while (i >= k);
+        begin_row();
       }
     }
   }
 }
+
+// Writes the entries of a tile's rows in vectors of 16 bytes. Where vectors start in a row is the same a few rows later:
+// a thread takes rows so far apart, and finds only once which entries its vector holds.
+template <class T>
+__device__ __forceinline__ void write_rows(const JacobianEntries<T>& all, Divisor by_k, const JacobianLines& lines,
+                                           uint32_t vector, uint32_t first_period) {
+  constexpr uint32_t V = kVector<T>;
+  const uint32_t k = by_k.divisor;
+  const auto count = static_cast<uint32_t>(all.count);
+  const uint32_t period_entries = lines.period_rows * k * k;
+  const uint32_t place_step = lines.at_once * lines.period_rows * k;
+  const auto step = static_cast<uint32_t>(lines.step_entries);
+  for (uint32_t of_period = vector * V; of_period < period_entries; of_period += lines.threads_per_line * V) {
+    uint32_t e = all.head() + first_period * period_entries + of_period;
+    if (e >= count) continue;
+    const T* p_i[V];
+    const T* p_j[V];
+    bool on_diagonal[V];
+#pragma unroll
+    for (uint32_t u = 0; u < V; u++) {
+      uint32_t line, row, i, j;
+      by_k.divide(e + u, &line, &j);
+      by_k.divide(line, &row, &i);
+      p_i[u] = all.probabilities + line;
+      p_j[u] = all.probabilities + (line - i + j);
+      on_diagonal[u] = i == j;
+    }
+    const auto to_diagonals = static_cast<int>(all.diagonals - all.probabilities);
+#pragma unroll 1
+    for (; e + V <= count; e += step) {
+      Vector<T, V> entries;
+      T any_nan = T(0);
+#pragma unroll
+      for (uint32_t u = 0; u < V; u++) {
+        const T p = jacobian_scale_up(*p_i[u]);
+        entries.element[u] = jacobian_off_diagonal(p, *p_j[u]);
+        if (on_diagonal[u]) entries.element[u] = p_i[u][to_diagonals];
+        any_nan = any_nan + entries.element[u];
+        p_i[u] += place_step;
+        p_j[u] += place_step;
+      }
+      if (any_nan != any_nan) {
+#pragma unroll
+        for (uint32_t u = 0; u < V; u++) {
+          const T entry = entries.element[u];
+          entries.element[u] = entry == entry ? entry : canonical_nan<T>();
+        }
+      }
+      *reinterpret_cast<Vector<T, V>*>(all.out + e) = entries;
+    }
+    if (e < count) all.write_each(e);
+  }
+}
+
+// Reads a tile of contiguous rows into shared memory, where it is once all threads of the block have come to a barrier.
+template <class T>
+__device__ __forceinline__ void load_rows(const T* x, T* memory, int count) {
+  constexpr int V = kVector<T>;
+  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  if (!has_async_copies()) {
+#pragma unroll 8
+    for (int e = thread; e < count; e += threads) memory[e] = x[e];
+    return;
+  }
+  const int in_vectors = elements_past_vector(x) == 0 ? count / V * V : 0;
+  for (int e = thread * V; e < in_vectors; e += threads * V) {
+    start_copy(reinterpret_cast<Vector<T, V>*>(memory + e), reinterpret_cast<const Vector<T, V>*>(x + e));
+  }
+  for (int e = in_vectors + thread; e < count; e += threads) start_copy(memory + e, x + e);
+  end_group_of_copies();
+  wait_for_copies(0);
+}
+
+static_assert(kMostJacobianThreads == 384);  // as the kernels' launch bounds say
 
 // Short rows: a tile of them, first as logits and then as probabilities, in shared memory, with their diagonals.
 template <class T>
-__global__ void __launch_bounds__(256, 1)
-    tile_jacobian(const T* x, T* out, Tiling tiling, Divisor by_k, int lanes_per_row) {
+__global__ void __launch_bounds__(384, 1)
+    tile_jacobian(const T* x, T* out, int64_t rows, int rows_of_tile, Divisor by_k, LongDivisor by_long_k,
+                  int lanes_per_row, JacobianLines lines, Divisor by_threads_per_line) {
+  const int k = static_cast<int>(by_k.divisor);
   T* const memory = reinterpret_cast<T*>(shared_memory());
-  T* const diagonals = memory + tiling.tile_outer * tiling.stride;
-  const Tile tile(tiling, blockIdx.x);
-  load_tile(x + tile.first, memory, tiling, tile, 0, by_k);
+  T* const diagonals = memory + rows_of_tile * k;
+  const int64_t first_row = static_cast<int64_t>(blockIdx.x) * rows_of_tile;
+  const int tile_rows = static_cast<int>(smaller(rows - first_row, static_cast<int64_t>(rows_of_tile)));
+  load_rows(x + first_row * k, memory, tile_rows * k);
   __syncthreads();
 
-  const int k = static_cast<int>(by_k.divisor);
   const PartOfWarp lanes{lanes_per_row};
   const int t = static_cast<int>(threadIdx.x) % lanes_per_row;
   const int group = static_cast<int>(threadIdx.x) / lanes_per_row;
   const int groups = static_cast<int>(blockDim.x) / lanes_per_row;
   using RowColumns = Columns<T, 1, kGroup, PartOfWarp>;
-  for (int first = 0; first < tile.rows(); first += groups) {
-    const int n = first + group < tile.rows() ? k : 0;
-    const int place = (n > 0 ? first + group : 0) * tiling.stride;
+  for (int first = 0; first < tile_rows; first += groups) {
+    const int n = first + group < tile_rows ? k : 0;
+    const int place = (n > 0 ? first + group : 0) * k;
     T* const row = memory + place;
     RowColumns columns;
     columns.load(row, n, t, lanes);
@@ -208,11 +300,18 @@ __global__ void __launch_bounds__(256, 1)
   }
   __syncthreads();
 
-  out += tile.first * k;
-  const int before = elements_past_line(out);
-  const JacobianRows<T, false> rows{memory, diagonals, static_cast<uint32_t>(tiling.stride), by_k, 0, 0};
-  const bool in_vectors = (k | tiling.stride | before) % kVector<T> == 0;
-  write_entries(out - before, before, before + tile.rows() * k * k, rows, in_vectors);
+  // From here on the tile's rows are all there are.
+  const JacobianEntries<T> all{memory,    diagonals, out + first_row * k * k,
+                               by_long_k, 0,         static_cast<int64_t>(tile_rows) * k * k};
+  all.write_head();
+  uint32_t line, vector;
+  by_threads_per_line.divide(threadIdx.x, &line, &vector);
+  if (line >= static_cast<uint32_t>(lines.at_once)) return;
+  if (lines.period_rows > 0) {
+    write_rows(all, by_k, lines, vector, line);
+  } else {
+    write_lines(all, 0, tile_rows * k, lines, static_cast<int>(vector), static_cast<int>(line));
+  }
 }
 
 // A block for each row.
@@ -272,27 +371,20 @@ __global__ void __launch_bounds__(256, 1)
   }
 }
 
-// The entries [first, first + entries) of the flat result, from out[0] on.
+// The entries of longer rows: a block writes a part of some adjacent lines.
 template <class T>
-__global__ void __launch_bounds__(256, 1)
-    jacobian_stream(const T* probabilities, const T* diagonals, T* out, LongDivisor by_long_k, Divisor by_k,
-                    int64_t first, int64_t entries) {
-  // Spans are counted from the line in which `out` starts.
-  const int past_line = elements_past_line(out);
-  const int span = static_cast<int>(blockDim.x) * kEntriesPerThread;
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * span - past_line;
-  const int end = static_cast<int>(smaller(entries - begin, static_cast<int64_t>(span)));
-  const int before = blockIdx.x == 0 ? past_line : 0;
-  // Entry (n, i, j) is number line * k + j, where the line n * k + i is also the place of p_i.
-  uint64_t i, j;
-  const uint64_t line = by_long_k.divide(static_cast<uint64_t>(first + begin + before), &j);
-  const uint64_t row_start = by_long_k.divide(line, &i) * by_long_k.divisor;
-  const JacobianRows<T, true> rows{probabilities + row_start, diagonals + row_start,   by_k.divisor, by_k,
-                                   static_cast<uint32_t>(i),  static_cast<uint32_t>(j)};
-  constexpr int V = kVector<T>;
-  const bool rows_at_vectors = reinterpret_cast<uintptr_t>(probabilities) % 16 == 0 && by_k.divisor % V == 0;
-  const bool in_vectors = rows_at_vectors && (first - past_line) % V == 0;
-  write_entries(out + begin, before, end, rows, in_vectors);
+__global__ void __launch_bounds__(384, 3)
+    jacobian_stream(JacobianEntries<T> all, int64_t first_line, int64_t last_line, JacobianLines lines,
+                    Divisor by_threads_per_line) {
+  if (blockIdx.x == 0) all.write_head();
+  uint32_t line, vector;
+  by_threads_per_line.divide(threadIdx.x, &line, &vector);
+  if (line >= static_cast<uint32_t>(lines.at_once)) return;
+  const auto parts = static_cast<uint32_t>(lines.parts_of_line);
+  const uint32_t part = blockIdx.x % parts;
+  const int64_t begin = first_line + static_cast<int64_t>(blockIdx.x / parts) * lines.per_block;
+  write_lines(all, begin, smaller(begin + lines.per_block, last_line), lines,
+              static_cast<int>(part * by_threads_per_line.divisor + vector), static_cast<int>(line));
 }
 
 template <class T>
@@ -324,9 +416,12 @@ cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t row
 template <class T>
 cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, int64_t k, int64_t first, int64_t last,
                              cudaStream_t stream) {
-  const int64_t blocks = policy::ceil_div(elements_past_line(out) + last - first, kJacobianThreads * kEntriesPerThread);
-  return launch(jacobian_stream<T>, blocks, kJacobianThreads, 0, 1, stream, probabilities, diagonal, out,
-                LongDivisor(k), Divisor(k), first, last - first);
+  const int64_t first_line = first / k, last_line = policy::ceil_div(last, k);
+  const JacobianLines lines = jacobian_lines(last_line - first_line, k, sizeof(T));
+  const int64_t blocks = policy::ceil_div(last_line - first_line, lines.per_block) * lines.parts_of_line;
+  return launch(jacobian_stream<T>, blocks, lines.threads, 0, 1, stream,
+                JacobianEntries<T>{probabilities, diagonal, out, LongDivisor(k), first, last - first}, first_line,
+                last_line, lines, Divisor(lines.threads_per_line));
 }
 
 template <class T>
@@ -340,8 +435,11 @@ cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DevicePr
                      cudaStream_t stream) {
   if (k <= kTileJacobianColumns) {
     const Plan plan = jacobian_plan(rows, k, sizeof(T), device);
-    return launch(tile_jacobian<T>, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, 1, stream, x, out,
-                  Tiling({rows, k, 1}, plan), Divisor(k), plan.lanes_per_row);
+    const JacobianLines lines = k <= kRowJacobianColumns ? jacobian_rows_of_tile(k, sizeof(T))
+                                                         : jacobian_lines(plan.tile_outer * k, k, sizeof(T));
+    return launch(tile_jacobian<T>, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, 1, stream, x, out, rows,
+                  static_cast<int>(plan.tile_outer), Divisor(k), LongDivisor(k), plan.lanes_per_row, lines,
+                  Divisor(lines.threads_per_line));
   }
   unsigned char* const memory = static_cast<unsigned char*>(workspace);
   const int64_t array_bytes = aligned(rows * k * static_cast<int64_t>(sizeof(T)));
