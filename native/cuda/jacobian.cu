@@ -104,57 +104,58 @@ __device__ __forceinline__ void write_lines(const JacobianEntries<T>& all, int64
     uint64_t i_of_line;
     all.by_k.divide(static_cast<uint64_t>(line), &i_of_line);
     int i = static_cast<int>(i_of_line);
-    const T* probabilities = all.probabilities + line;  // from p_i on
-    const T* diagonals = all.diagonals + line;
+    const T* p_i = all.probabilities + line;
     T* out = all.out + e;
     int left = static_cast<int>(end - line);
     T p_j[V];
-    bool regular;
+    // Most lines of a row are plain: those but the ones that end in another row, or within a vector with the next line's
+    // diagonal entry; if the row has probabilities.
+    const int first_plain = goes_on ? V - 1 : 0;
+    int plain;
     const auto begin_row = [&] {
 #pragma unroll
       for (int u = 0; u < V; u++) {
-        const int j = first_j + u < k ? first_j + u : smaller(first_j + u - k, k - 1);
-        p_j[u] = (probabilities - i)[j];
+        const int j = first_j + u;
+        p_j[u] = (p_i - i)[j < k ? j : smaller(j - k, k - 1)];
       }
-      regular = p_j[0] == p_j[0];
+      plain = p_j[0] == p_j[0] ? goes_on ? k - V : k : 0;
     };
     begin_row();
 #pragma unroll 1
     while (true) {
-      // The next line may belong to another row, or have its diagonal entry within the vector.
-      const bool is_plain = !goes_on || (i >= V - 1 && i < k - 1);
+      const bool is_plain = i >= first_plain && i < first_plain + plain;
       const bool is_cut = in_part && (out < all.out || out + V > all.out + all.count);
-      if (is_cut || (!is_plain && k < V)) {
+      if (is_cut || (k < V && !is_plain)) {
         if (out >= all.out) all.write_each(out - all.out);
       } else {
+        const T here = jacobian_scale_up(p_i[0]);
+        const T next = goes_on ? jacobian_scale_up(p_i[1]) : here;
         Vector<T, V> entries;
-        const T p_i = jacobian_scale_up(*probabilities);
-        const T next_p_i = goes_on ? jacobian_scale_up(probabilities[1]) : p_i;
 #pragma unroll
         for (int u = 0; u < V; u++) {
-          entries.element[u] = jacobian_off_diagonal(first_j + u < k ? p_i : next_p_i, p_j[u]);
+          entries.element[u] = jacobian_off_diagonal(first_j + u < k ? here : next, p_j[u]);
         }
         const int of_diagonal = i - first_j;
         if (static_cast<unsigned>(of_diagonal) < static_cast<unsigned>(V)) {
-          const T diagonal = *diagonals;
+          const T diagonal = p_i[all.diagonals - all.probabilities];
 #pragma unroll
           for (int u = 0; u < V; u++) entries.element[u] = u == of_diagonal ? diagonal : entries.element[u];
         }
-        if (!regular) {
-#pragma unroll
-          for (int u = 0; u < V; u++) entries.element[u] = canonical_nan<T>();
-        }
         if (!is_plain) {
           const bool row_ends = i == k - 1;
-          const T* const next_row = row_ends ? probabilities + 1 : probabilities - i;
+          const T* const next_row = row_ends ? p_i + 1 : p_i - i;
           const int next_i = row_ends ? 0 : i + 1;
-          const bool next_regular = next_p_i == next_p_i;
 #pragma unroll
-          for (int u = 1; u < V; u++) {
+          for (int u = 0; u < V; u++) {
             const int j = first_j + u - k;
-            if (j < 0) continue;
-            const T off_diagonal = jacobian_off_diagonal(next_p_i, next_row[j]);
-            entries.element[u] = !next_regular ? canonical_nan<T>() : j == next_i ? diagonals[1] : off_diagonal;
+            if (j < 0) {
+              if (here != here) entries.element[u] = canonical_nan<T>();
+            } else {
+              const T off_diagonal = jacobian_off_diagonal(next, next_row[j]);
+              entries.element[u] = next != next  ? canonical_nan<T>()
+                                   : j == next_i ? p_i[all.diagonals - all.probabilities + 1]
+                                                 : off_diagonal;
+            }
           }
         }
         *reinterpret_cast<Vector<T, V>*>(out) = entries;
@@ -162,8 +163,7 @@ __device__ __forceinline__ void write_lines(const JacobianEntries<T>& all, int64
       left -= step;
       if (left <= 0) break;
       out += lines.step_entries;
-      probabilities += step;
-      diagonals += step;
+      p_i += step;
       i += step;
       if (i >= k) {
         do i -= k;
@@ -189,28 +189,26 @@ __device__ __forceinline__ void write_rows(const JacobianEntries<T>& all, Diviso
     uint32_t e = all.head() + first_period * period_entries + of_period;
     if (e >= count) continue;
     const T* p_i[V];
-    const T* p_j[V];
+    const T* p_j[V];  // or, on the diagonal, the entry itself
     bool on_diagonal[V];
 #pragma unroll
     for (uint32_t u = 0; u < V; u++) {
       uint32_t line, row, i, j;
       by_k.divide(e + u, &line, &j);
       by_k.divide(line, &row, &i);
-      p_i[u] = all.probabilities + line;
-      p_j[u] = all.probabilities + (line - i + j);
       on_diagonal[u] = i == j;
+      p_i[u] = all.probabilities + line;
+      p_j[u] = on_diagonal[u] ? all.diagonals + line : all.probabilities + (line - i + j);
     }
-    const auto to_diagonals = static_cast<int>(all.diagonals - all.probabilities);
 #pragma unroll 1
     for (; e + V <= count; e += step) {
       Vector<T, V> entries;
       T any_nan = T(0);
 #pragma unroll
       for (uint32_t u = 0; u < V; u++) {
-        const T p = jacobian_scale_up(*p_i[u]);
-        entries.element[u] = jacobian_off_diagonal(p, *p_j[u]);
-        if (on_diagonal[u]) entries.element[u] = p_i[u][to_diagonals];
-        any_nan = any_nan + entries.element[u];
+        const T factor = *p_j[u], off_diagonal = jacobian_off_diagonal(jacobian_scale_up(*p_i[u]), factor);
+        entries.element[u] = on_diagonal[u] ? factor : off_diagonal;
+        any_nan = u == 0 ? entries.element[u] : any_nan + entries.element[u];
         p_i[u] += place_step;
         p_j[u] += place_step;
       }
@@ -332,39 +330,62 @@ __global__ void __launch_bounds__(256, 1)
   int64_t* const found = reinterpret_cast<int64_t*>(sums);
   if (threadIdx.x == 0) *found = -1;
   __syncthreads();
-  for (int64_t i = threadIdx.x; i < k; i += blockDim.x) {
-    const T p = probabilities[i];
-    diagonal[i] = jacobian_diagonal(p);
-    if (p > T(0.5)) *found = i;
+  constexpr int at_once = 4;
+  for (int64_t first = threadIdx.x; first < k; first += at_once * blockDim.x) {
+    T p[at_once];
+#pragma unroll
+    for (int u = 0; u < at_once; u++) {
+      const int64_t i = first + u * static_cast<int64_t>(blockDim.x);
+      if (i < k) p[u] = probabilities[i];
+    }
+#pragma unroll
+    for (int u = 0; u < at_once; u++) {
+      const int64_t i = first + u * static_cast<int64_t>(blockDim.x);
+      if (i >= k) break;
+      diagonal[i] = jacobian_diagonal(p[u]);
+      if (p[u] > T(0.5)) *found = i;
+    }
   }
   __syncthreads();
   const int64_t peak = *found;
   if (peak < 0) return;
   __syncthreads();  // all have read it before sums take its place
 
-  const auto total_of = [&](T shift, bool without_peak) {
-    sum_slots(
-        part, shift,
-        [&](int64_t chunk, int n) {
-          copy_chunk<T, 1>(x + chunk * kChunk, place, n);
-          if (without_peak && chunk == peak / kChunk) {
-            if (t == 0) place[peak % kChunk] = -infinity<T>();
-            __syncwarp();
-          }
-          return place;
-        },
-        [&](int slot, PartialSum<T> sum) {
-          if (t == 0) sums[slot] = sum;
-        });
+  // The sums of the row's slots, and one more of the peak's slot without the peak: the others' sum has it in place of the
+  // slot's.
+  const int slots = part.slots();
+  const int slot_of_peak = static_cast<int>(peak / kChunk / chunks_per_slot);
+  PartialSum<T>* const upper = sums + slots + 1;
+  const auto sum_all = [&](T shift) {
+    for (int n = warp_of_thread(); n <= slots; n += warps_of_block()) {
+      const int64_t begin = static_cast<int64_t>(n < slots ? n : slot_of_peak) * chunks_per_slot;
+      WarpTree<T> tree;
+#pragma unroll 1
+      for (int64_t chunk = begin; chunk < smaller(begin + chunks_per_slot, chunks); chunk++) {
+        const int columns = part.columns_of(chunk);
+        copy_chunk<T, 1>(x + chunk * kChunk, place, columns);
+        if (n == slots && chunk == peak / kChunk) {
+          if (t == 0) place[peak % kChunk] = -infinity<T>();
+          __syncwarp();
+        }
+        tree.push(sum_of_shared(place, columns, shift));
+      }
+      const PartialSum<T> sum = tree.total();
+      if (t == 0) sums[n] = sum;
+    }
     __syncthreads();
-    const PartialSum<T> total = tree_of_array(sums, part.slots(), sums + part.slots());
-    __syncthreads();
-    return total;
+    return tree_of_array(sums, slots, upper);
   };
-  PartialSum<T> all = total_of(T(0), false);
+  PartialSum<T> all = sum_all(T(0));
   const T shift = shift_of(all.max);
-  if (shift != T(0)) all = total_of(shift, false);
-  const PartialSum<T> others = total_of(shift, true);
+  if (shift != T(0)) {
+    __syncthreads();
+    all = sum_all(shift);
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) sums[slot_of_peak] = sums[slots];
+  __syncthreads();
+  const PartialSum<T> others = tree_of_array(sums, slots, upper);
   if (threadIdx.x == 0) {
     diagonal[peak] = jacobian_diagonal(probabilities[peak], Sum<T>{all.exponent, all.head, all.tail},
                                        Sum<T>{others.exponent, others.head, others.tail});
@@ -373,9 +394,8 @@ __global__ void __launch_bounds__(256, 1)
 
 // The entries of longer rows: a block writes a part of some adjacent lines.
 template <class T>
-__global__ void __launch_bounds__(384, 3)
-    jacobian_stream(JacobianEntries<T> all, int64_t first_line, int64_t last_line, JacobianLines lines,
-                    Divisor by_threads_per_line) {
+__global__ void __launch_bounds__(384, 3) jacobian_stream(JacobianEntries<T> all, int64_t first_line, int64_t last_line,
+                                                          JacobianLines lines, Divisor by_threads_per_line) {
   if (blockIdx.x == 0) all.write_head();
   uint32_t line, vector;
   by_threads_per_line.divide(threadIdx.x, &line, &vector);
@@ -407,8 +427,8 @@ cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t row
   const int64_t chunks = policy::ceil_div(k, kChunk);
   const int64_t chunks_per_slot = policy::chunks_per_slot(chunks);
   const int64_t slots = policy::ceil_div(chunks, chunks_per_slot);
-  const int warps = static_cast<int>(policy::least(policy::stream_warps(sizeof(T)), chunks));
-  const int64_t shared_bytes = policy::chunk_bytes(sizeof(T), warps) + policy::slot_bytes(sizeof(T), slots);
+  const int warps = static_cast<int>(policy::least(policy::stream_warps(sizeof(T)), 1 + policy::ceil_div(k, 512)));
+  const int64_t shared_bytes = policy::chunk_bytes(sizeof(T), warps) + policy::slot_bytes(sizeof(T), slots + 1);
   return launch(jacobian_diagonals<T>, rows, warps * kWarpLanes, shared_bytes, 1, stream, x, probabilities, diagonal, k,
                 static_cast<int>(chunks_per_slot));
 }
