@@ -244,6 +244,101 @@ __device__ __forceinline__ void load_rows(const T* x, T* memory, int count) {
   wait_for_copies(0);
 }
 
+// The sum of a row of at most 256 columns without its peak, from the terms of the whole row's sum: where all of them are
+// ordinary under its reference, those of another one differ by a power of two, in both halves exactly.
+template <class T, class Lanes>
+__device__ __forceinline__ PartialSum<T> sum_of_terms(const Columns<T, 1, kGroup, Lanes>& terms, int used, int peak,
+                                                      T max, T exponent, T factor, Lanes lanes) {
+  T on_grid = T(0);
+  T rest[kGroup];
+#pragma unroll
+  for (int u = 0; u < kGroup; u++) {
+    rest[u] = T(0);
+    if (u >= used) continue;
+    const bool kept = u != peak;
+    const Pair<T> term = {kept ? terms.head[u] * factor : T(0), kept ? terms.tail[u] * factor : T(0)};
+    rest[u] = rest[u] + split_on_grid(term, on_grid);
+  }
+#pragma unroll
+  for (int half = kGroup / 2; half > 0; half /= 2) {
+#pragma unroll
+    for (int u = 0; u < half; u++) rest[u] = rest[u] + rest[u + half];
+  }
+  for (int offset = lanes.lanes / 2; offset > 0; offset /= 2) {
+    on_grid = on_grid + __shfl_xor_sync(kAllLanes, on_grid, offset);
+    rest[0] = rest[0] + __shfl_xor_sync(kAllLanes, rest[0], offset);
+  }
+  const Sum<T> sum = chunk_sum(exponent, on_grid, rest[0]);
+  return {max, sum.exponent, sum.head, sum.tail};
+}
+
+// Makes the probabilities and the diagonal entries of a row of k <= 1024 columns, by a group of lanes; n is k, or 0 for
+// lanes without a row, which go along as exchanges need whole warps. The probabilities may take the logits' place.
+template <class T, int E, class Lanes>
+__device__ __forceinline__ void make_row(const T* logits, T* probabilities, T* diagonals, int n, int k, int t,
+                                         Lanes lanes) {
+  constexpr bool is_short = E == kGroup;
+  using RowColumns = Columns<T, 1, E, Lanes>;
+  RowColumns columns, others;
+  columns.load(logits, n, t, lanes);
+  if (is_short) others = columns;
+  const T max = columns.max(lanes);
+  const T shift = shift_of(max);
+  const PartialSum<T> all = columns.sum(k, max, shift, lanes);
+  const RowScale<T> scale = scale_of(all, shift);
+  // One probability at most is above one half. Its diagonal entry takes the sum of the other columns.
+  int peak = -1;
+  T peak_probability = T(0);
+#pragma unroll
+  for (int u = 0; u < E; u++) {
+    const int column = RowColumns::column_of(u, t, lanes);
+    if (column >= n) break;
+    T p;
+    if constexpr (kKeepsTerms<T>) {
+      p = scale.regular ? probability(Pair<T>{columns.head[u], columns.tail[u]}, scale.inverse) : canonical_nan<T>();
+    } else {
+      p = probability_of(columns.head[u], scale);
+    }
+    probabilities[column] = p;
+    diagonals[column] = jacobian_diagonal(p);
+    if (p > T(0.5)) {
+      peak = u;
+      peak_probability = p;
+    }
+  }
+  if (!__any_sync(kAllLanes, peak >= 0)) return;
+
+  if (!is_short) others.load(logits, n, t, lanes);
+#pragma unroll
+  for (int u = 0; u < E; u++) {
+    if (u == peak) others.head[u] = -infinity<T>();
+  }
+  const T others_max = others.max(lanes);
+  PartialSum<T> rest;
+  bool is_summed = false;
+  if constexpr (is_short && kKeepsTerms<T>) {
+    const T exponent = chunk_exponent(others_max - shift);
+    const T bound = ordinary_from(all.exponent);
+    bool ordinary = all.exponent - exponent <= T(Format<T>::ordinary_range);
+    const int used = RowColumns::registers_of(k, lanes);
+#pragma unroll
+    for (int u = 0; u < E; u++) {
+      if (u >= used) break;
+      const T logit = others.head[u];
+      ordinary = ordinary && (logit - shift >= bound || logit == -infinity<T>());
+    }
+    is_summed = !__any_sync(kAllLanes, n > 0 && !ordinary);
+    if (is_summed) {
+      rest = sum_of_terms(columns, used, peak, others_max, exponent, power_of_two(all.exponent - exponent), lanes);
+    }
+  }
+  if (!is_summed) rest = others.sum(k, others_max, shift, lanes);
+  if (peak >= 0) {
+    diagonals[RowColumns::column_of(peak, t, lanes)] = jacobian_diagonal(
+        peak_probability, Sum<T>{all.exponent, all.head, all.tail}, Sum<T>{rest.exponent, rest.head, rest.tail});
+  }
+}
+
 static_assert(kMostJacobianThreads == 384);  // as the kernels' launch bounds say
 
 // Short rows: a tile of them, first as logits and then as probabilities, in shared memory, with their diagonals.
@@ -263,38 +358,10 @@ __global__ void __launch_bounds__(384, 1)
   const int t = static_cast<int>(threadIdx.x) % lanes_per_row;
   const int group = static_cast<int>(threadIdx.x) / lanes_per_row;
   const int groups = static_cast<int>(blockDim.x) / lanes_per_row;
-  using RowColumns = Columns<T, 1, kGroup, PartOfWarp>;
   for (int first = 0; first < tile_rows; first += groups) {
-    const int n = first + group < tile_rows ? k : 0;
-    const int place = (n > 0 ? first + group : 0) * k;
-    T* const row = memory + place;
-    RowColumns columns;
-    columns.load(row, n, t, lanes);
-    RowColumns others = columns;
-    const T max = columns.max(lanes);
-    const T shift = shift_of(max);
-    const PartialSum<T> all = columns.sum(k, max, shift, lanes);
-    columns.write(row, n, t, scale_of(all, shift), all.exponent, all.exponent, false, lanes);
-
-    // The sum without the column whose probability is above one half, if there is one.
-    int peak = -1;
-#pragma unroll
-    for (int u = 0; u < kGroup; u++) {
-      const int column = RowColumns::column_of(u, t, lanes);
-      if (column >= n) continue;
-      const T p = row[column];
-      diagonals[place + column] = jacobian_diagonal(p);
-      if (p > T(0.5)) {
-        peak = column;
-        others.head[u] = -infinity<T>();
-      }
-    }
-    if (!__any_sync(kAllLanes, peak >= 0)) continue;
-    const PartialSum<T> rest = others.sum(k, others.max(lanes), shift, lanes);
-    if (peak >= 0) {
-      diagonals[place + peak] = jacobian_diagonal(row[peak], Sum<T>{all.exponent, all.head, all.tail},
-                                                  Sum<T>{rest.exponent, rest.head, rest.tail});
-    }
+    const bool has_row = first + group < tile_rows;
+    const int place = has_row ? (first + group) * k : 0;
+    make_row<T, kGroup>(memory + place, memory + place, diagonals + place, has_row ? k : 0, k, t, lanes);
   }
   __syncthreads();
 
@@ -310,6 +377,17 @@ __global__ void __launch_bounds__(384, 1)
   } else {
     write_lines(all, 0, tile_rows * k, lines, static_cast<int>(vector), static_cast<int>(line));
   }
+}
+
+// Rows of at most a chunk, a warp for each.
+template <class T>
+__global__ void __launch_bounds__(64, 1)
+    jacobian_chunks(const T* x, T* probabilities, T* diagonals, int64_t rows, int k) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_of_thread();
+  if (row >= rows) return;
+  const int64_t place = row * k;
+  make_row<T, kChunk / kWarpLanes>(x + place, probabilities + place, diagonals + place, k, k, lane_of_thread(),
+                                   WholeWarp());
 }
 
 // A block for each row.
@@ -409,6 +487,7 @@ __global__ void __launch_bounds__(384, 3) jacobian_stream(JacobianEntries<T> all
 
 template <class T>
 static int64_t rows_workspace(int64_t rows, int64_t k, const DeviceProperties& device) {
+  if (k <= kChunk) return 0;
   return softmax_workspace<T>({rows, k, 1}, device);
 }
 
@@ -422,6 +501,11 @@ int64_t jacobian_rows_workspace(int64_t rows, int64_t k, const DeviceProperties&
 template <class T>
 cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t rows, int64_t k,
                           const DeviceProperties& device, void* workspace, cudaStream_t stream) {
+  if (k <= kChunk) {
+    constexpr int warps = 2;
+    return launch(jacobian_chunks<T>, policy::ceil_div(rows, warps), warps * kWarpLanes, 0, 1, stream, x, probabilities,
+                  diagonal, rows, static_cast<int>(k));
+  }
   const cudaError_t error = softmax(x, probabilities, {rows, k, 1}, device, workspace, stream);
   if (error != cudaSuccess) return error;
   const int64_t chunks = policy::ceil_div(k, kChunk);
