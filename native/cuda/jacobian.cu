@@ -339,11 +339,11 @@ __device__ __forceinline__ void make_row(const T* logits, T* probabilities, T* d
   }
 }
 
-static_assert(kMostJacobianThreads == 384);  // as the kernels' launch bounds say
+static_assert(kMostJacobianThreads == 256);  // as the kernels' launch bounds say
 
 // Short rows: a tile of them, first as logits and then as probabilities, in shared memory, with their diagonals.
 template <class T>
-__global__ void __launch_bounds__(384, 1)
+__global__ void __launch_bounds__(256, 3)
     tile_jacobian(const T* x, T* out, int64_t rows, int rows_of_tile, Divisor by_k, LongDivisor by_long_k,
                   int lanes_per_row, JacobianLines lines, Divisor by_threads_per_line) {
   const int k = static_cast<int>(by_k.divisor);
@@ -379,15 +379,15 @@ __global__ void __launch_bounds__(384, 1)
   }
 }
 
-// Rows of at most a chunk, a warp for each.
-template <class T>
-__global__ void __launch_bounds__(64, 1)
-    jacobian_chunks(const T* x, T* probabilities, T* diagonals, int64_t rows, int k) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_of_thread();
-  if (row >= rows) return;
-  const int64_t place = row * k;
-  make_row<T, kChunk / kWarpLanes>(x + place, probabilities + place, diagonals + place, k, k, lane_of_thread(),
-                                   WholeWarp());
+// Rows of at most a chunk, a group of lanes for each.
+template <class T, int E>
+__global__ void __launch_bounds__(256, 1)
+    jacobian_chunks(const T* x, T* probabilities, T* diagonals, int64_t rows, int k, int lanes_per_row) {
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int64_t row = thread / lanes_per_row;
+  const int64_t place = row < rows ? row * k : 0;
+  make_row<T, E>(x + place, probabilities + place, diagonals + place, row < rows ? k : 0, k,
+                 static_cast<int>(thread % lanes_per_row), PartOfWarp{lanes_per_row});
 }
 
 // A block for each row.
@@ -472,7 +472,7 @@ __global__ void __launch_bounds__(256, 1)
 
 // The entries of longer rows: a block writes a part of some adjacent lines.
 template <class T>
-__global__ void __launch_bounds__(384, 3) jacobian_stream(JacobianEntries<T> all, int64_t first_line, int64_t last_line,
+__global__ void __launch_bounds__(256, 5) jacobian_stream(JacobianEntries<T> all, int64_t first_line, int64_t last_line,
                                                           JacobianLines lines, Divisor by_threads_per_line) {
   if (blockIdx.x == 0) all.write_head();
   uint32_t line, vector;
@@ -502,9 +502,12 @@ template <class T>
 cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t rows, int64_t k,
                           const DeviceProperties& device, void* workspace, cudaStream_t stream) {
   if (k <= kChunk) {
-    constexpr int warps = 2;
-    return launch(jacobian_chunks<T>, policy::ceil_div(rows, warps), warps * kWarpLanes, 0, 1, stream, x, probabilities,
-                  diagonal, rows, static_cast<int>(k));
+    const bool is_short = k <= kGroup * kWarpLanes;
+    const int lanes = is_short ? static_cast<int>(policy::power_of_two_from(policy::ceil_div(k, kGroup))) : kWarpLanes;
+    const int threads = is_short ? 256 : 2 * kWarpLanes;  // long rows fill the GPU with few
+    return launch(is_short ? jacobian_chunks<T, kGroup> : jacobian_chunks<T, kChunk / kWarpLanes>,
+                  policy::ceil_div(rows * lanes, threads), threads, 0, 1, stream, x, probabilities, diagonal, rows,
+                  static_cast<int>(k), lanes);
   }
   const cudaError_t error = softmax(x, probabilities, {rows, k, 1}, device, workspace, stream);
   if (error != cudaSuccess) return error;
@@ -530,14 +533,14 @@ cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, 
 
 template <class T>
 int64_t jacobian_workspace(int64_t rows, int64_t k, const DeviceProperties& device) {
-  if (k <= kTileJacobianColumns) return 0;
+  if (jacobian_in_tiles(rows, k, device)) return 0;
   return 2 * aligned(rows * k * static_cast<int64_t>(sizeof(T))) + rows_workspace<T>(rows, k, device);
 }
 
 template <class T>
 cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DeviceProperties& device, void* workspace,
                      cudaStream_t stream) {
-  if (k <= kTileJacobianColumns) {
+  if (jacobian_in_tiles(rows, k, device)) {
     const Plan plan = jacobian_plan(rows, k, sizeof(T), device);
     const JacobianLines lines = k <= kRowJacobianColumns ? jacobian_rows_of_tile(k, sizeof(T))
                                                          : jacobian_lines(plan.tile_outer * k, k, sizeof(T));

@@ -553,12 +553,17 @@ inline Plan softmax_plan(Layout layout, int64_t element_size, const DeviceProper
   return quicker(whole, spread, layout, element_size, device);
 }
 
-// The Jacobian of rows up to this length is made in one launch, by tiles whose rows' entries are many times the rows. A
-// longer row has more entries than a block should write, and the launches that it takes are little beside them.
+// The Jacobian of rows up to this length is made in one launch, by tiles whose rows' entries are many times the rows; of
+// rows of up to twice the length if there are some for every multiprocessor. A longer row has more entries than a block
+// should write, and the launches that it takes are little beside them.
 constexpr int64_t kTileJacobianColumns = 128;
 
+constexpr bool jacobian_in_tiles(int64_t rows, int64_t k, const DeviceProperties& device) {
+  return k <= kTileJacobianColumns || (k <= 2 * kTileJacobianColumns && rows >= 4 * device.multiprocessors);
+}
+
 // The most threads of a block that writes entries.
-constexpr int kMostJacobianThreads = 384;
+constexpr int kMostJacobianThreads = 256;
 
 // How the threads of a block share the lines (n, i, :) of Jacobians, each in vectors of 16 bytes; or, of short rows in a
 // tile, the rows, where a "line" is the least number of rows (period_rows) that whole vectors make up.
@@ -583,11 +588,11 @@ constexpr int64_t times_to_vectors(int64_t n, int64_t vector) {
   return times;
 }
 
-// A block has 192 threads or more with as many lines as that takes, and a thread 16 vectors, 48 to 96 KB together; fewer
+// A block has 128 threads or more with as many lines as that takes, and a thread 16 vectors, 32 to 64 KB together; fewer
 // where there would not be 1024 blocks.
 inline JacobianLines jacobian_lines(int64_t count, int64_t k, int64_t element_size) {
   using namespace policy;
-  constexpr int64_t most_vectors = 256, least_threads = 192, most_steps = 16, wanted_blocks = 1024;
+  constexpr int64_t most_vectors = 256, least_threads = 128, most_steps = 16, wanted_blocks = 1024;
   const int64_t vector = 16 / element_size, vectors = ceil_div(k, vector);
   JacobianLines lines{};
   lines.parts_of_line = static_cast<int>(ceil_div(vectors, most_vectors));
