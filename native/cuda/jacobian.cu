@@ -91,7 +91,7 @@ __device__ __forceinline__ void write_lines(const JacobianEntries<T>& all, int64
   const int k = static_cast<int>(all.by_k.divisor);
   const int step = lines.step;
   // The first line and the last may be wanted in part.
-  const bool in_part = begin * k < all.first || (end + 1) * k > all.first + all.count;
+  const bool in_part = begin * k < all.first || end * k > all.first + all.count;
   for (int past = first_line; past < step; past += lines.at_once) {
     int64_t line = begin + past;
     int64_t e = line * k - all.first;
@@ -124,7 +124,7 @@ __device__ __forceinline__ void write_lines(const JacobianEntries<T>& all, int64
 #pragma unroll 1
     while (true) {
       const bool is_plain = i >= first_plain && i < first_plain + plain;
-      const bool is_cut = in_part && (out < all.out || out + V > all.out + all.count);
+      const bool is_cut = (in_part || !is_plain) && (out < all.out || out + V > all.out + all.count);
       if (is_cut || (k < V && !is_plain)) {
         if (out >= all.out) all.write_each(out - all.out);
       } else {
@@ -472,7 +472,7 @@ __global__ void __launch_bounds__(256, 1)
 
 // The entries of longer rows: a block writes a part of some adjacent lines.
 template <class T>
-__global__ void __launch_bounds__(256, 5) jacobian_stream(JacobianEntries<T> all, int64_t first_line, int64_t last_line,
+__global__ void __launch_bounds__(256, 4) jacobian_stream(JacobianEntries<T> all, int64_t first_line, int64_t last_line,
                                                           JacobianLines lines, Divisor by_threads_per_line) {
   if (blockIdx.x == 0) all.write_head();
   uint32_t line, vector;

@@ -588,11 +588,11 @@ constexpr int64_t times_to_vectors(int64_t n, int64_t vector) {
   return times;
 }
 
-// A block has 128 threads or more with as many lines as that takes, and a thread 16 vectors, 32 to 64 KB together; fewer
-// where there would not be 1024 blocks.
+// A block has 128 threads or more with as many lines as that takes, and a thread 8 vectors, or 4 of each place that they
+// start in, 16 to 64 KB together; fewer where there would not be 1024 blocks.
 inline JacobianLines jacobian_lines(int64_t count, int64_t k, int64_t element_size) {
   using namespace policy;
-  constexpr int64_t most_vectors = 256, least_threads = 128, most_steps = 16, wanted_blocks = 1024;
+  constexpr int64_t most_vectors = 256, least_threads = 128, wanted_blocks = 1024;
   const int64_t vector = 16 / element_size, vectors = ceil_div(k, vector);
   JacobianLines lines{};
   lines.parts_of_line = static_cast<int>(ceil_div(vectors, most_vectors));
@@ -602,8 +602,9 @@ inline JacobianLines jacobian_lines(int64_t count, int64_t k, int64_t element_si
   lines.threads = static_cast<int>(ceil_div(lines.at_once * lines.threads_per_line, 32) * 32);
   lines.step = static_cast<int>(most(lines.at_once, times_to_vectors(k, vector)));
   lines.step_entries = lines.step * k;
-  const int64_t steps = count * lines.parts_of_line / (lines.at_once * wanted_blocks);
-  lines.per_block = most(lines.step, least(most_steps, steps) * lines.at_once / lines.step * lines.step);
+  const int64_t most_lines = most(8 * lines.at_once, 4 * lines.step);
+  const int64_t share = count * lines.parts_of_line / wanted_blocks;
+  lines.per_block = most(1, least(most_lines, share) / lines.step) * lines.step;
   return lines;
 }
 
