@@ -174,23 +174,15 @@ __device__ __forceinline__ void write_lines(const JacobianEntries<T>& all, int64
   }
 }
 
-// Writes the entries of a tile's rows in vectors of 16 bytes. Where vectors start in a row is the same a few rows later:
-// a thread takes rows so far apart, and finds only once which entries its vector holds.
+// A vector of entries of a tile's rows, and those of the same place in later rows.
 template <class T>
-__device__ __forceinline__ void write_rows(const JacobianEntries<T>& all, Divisor by_k, const JacobianLines& lines,
-                                           uint32_t vector, uint32_t first_period) {
-  constexpr uint32_t V = kVector<T>;
-  const uint32_t k = by_k.divisor;
-  const auto count = static_cast<uint32_t>(all.count);
-  const uint32_t period_entries = lines.period_rows * k * k;
-  const uint32_t place_step = lines.at_once * lines.period_rows * k;
-  const auto step = static_cast<uint32_t>(lines.step_entries);
-  for (uint32_t of_period = vector * V; of_period < period_entries; of_period += lines.threads_per_line * V) {
-    uint32_t e = all.head() + first_period * period_entries + of_period;
-    if (e >= count) continue;
-    const T* p_i[V];
-    const T* p_j[V];  // or, on the diagonal, the entry itself
-    bool on_diagonal[V];
+struct VectorOfRows {
+  static constexpr uint32_t V = kVector<T>;
+  const T* p_i[V];
+  const T* p_j[V];  // or, on the diagonal, the entry itself
+  bool on_diagonal[V];
+
+  __device__ __forceinline__ VectorOfRows(const JacobianEntries<T>& all, Divisor by_k, uint32_t e) {
 #pragma unroll
     for (uint32_t u = 0; u < V; u++) {
       uint32_t line, row, i, j;
@@ -200,26 +192,96 @@ __device__ __forceinline__ void write_rows(const JacobianEntries<T>& all, Diviso
       p_i[u] = all.probabilities + line;
       p_j[u] = on_diagonal[u] ? all.diagonals + line : all.probabilities + (line - i + j);
     }
-#pragma unroll 1
-    for (; e + V <= count; e += step) {
-      Vector<T, V> entries;
-      T any_nan = T(0);
+  }
+
+  __device__ __forceinline__ Vector<T, V> entries() const {
+    Vector<T, V> entries;
+    T any_nan = T(0);
+#pragma unroll
+    for (uint32_t u = 0; u < V; u++) {
+      const T factor = *p_j[u], off_diagonal = jacobian_off_diagonal(jacobian_scale_up(*p_i[u]), factor);
+      entries.element[u] = on_diagonal[u] ? factor : off_diagonal;
+      any_nan = u == 0 ? entries.element[u] : any_nan + entries.element[u];
+    }
+    if (any_nan != any_nan) {
 #pragma unroll
       for (uint32_t u = 0; u < V; u++) {
-        const T factor = *p_j[u], off_diagonal = jacobian_off_diagonal(jacobian_scale_up(*p_i[u]), factor);
-        entries.element[u] = on_diagonal[u] ? factor : off_diagonal;
-        any_nan = u == 0 ? entries.element[u] : any_nan + entries.element[u];
-        p_i[u] += place_step;
-        p_j[u] += place_step;
+        const T entry = entries.element[u];
+        entries.element[u] = entry == entry ? entry : canonical_nan<T>();
       }
-      if (any_nan != any_nan) {
+    }
+    return entries;
+  }
+
+  __device__ __forceinline__ void step(uint32_t places) {
 #pragma unroll
-        for (uint32_t u = 0; u < V; u++) {
-          const T entry = entries.element[u];
-          entries.element[u] = entry == entry ? entry : canonical_nan<T>();
-        }
-      }
-      *reinterpret_cast<Vector<T, V>*>(all.out + e) = entries;
+    for (uint32_t u = 0; u < V; u++) {
+      p_i[u] += places;
+      p_j[u] += places;
+    }
+  }
+};
+
+// The same where lines consist of whole vectors.
+template <class T>
+struct VectorOfLine {
+  static constexpr uint32_t V = kVector<T>;
+  const T* p_i;
+  const T* p_j;
+  int to_diagonal;  // from p_i
+  uint32_t of_diagonal;
+
+  __device__ __forceinline__ VectorOfLine(const JacobianEntries<T>& all, Divisor by_k, uint32_t e)
+      : to_diagonal(static_cast<int>(all.diagonals - all.probabilities)) {
+    uint32_t line, row, i, j;
+    by_k.divide(e, &line, &j);
+    by_k.divide(line, &row, &i);
+    p_i = all.probabilities + line;
+    p_j = all.probabilities + (line - i + j);
+    of_diagonal = i - j;
+  }
+
+  __device__ __forceinline__ Vector<T, V> entries() const {
+    const T scaled_up = jacobian_scale_up(*p_i);
+    const Vector<T, V> factors = *reinterpret_cast<const Vector<T, V>*>(p_j);
+    const T diagonal = of_diagonal < V ? p_i[to_diagonal] : T(0);
+    Vector<T, V> entries;
+#pragma unroll
+    for (uint32_t u = 0; u < V; u++) {
+      const T off_diagonal = jacobian_off_diagonal(scaled_up, factors.element[u]);
+      entries.element[u] = u == of_diagonal ? diagonal : off_diagonal;
+    }
+    if (scaled_up != scaled_up) {
+#pragma unroll
+      for (uint32_t u = 0; u < V; u++) entries.element[u] = canonical_nan<T>();
+    }
+    return entries;
+  }
+
+  __device__ __forceinline__ void step(uint32_t places) {
+    p_i += places;
+    p_j += places;
+  }
+};
+
+// Writes the entries of a tile's rows in vectors of 16 bytes. Where vectors start in a row is the same a few rows later:
+// a thread takes rows so far apart, and finds only once which entries its vector holds.
+template <class Entries, class T>
+__device__ __forceinline__ void write_rows(const JacobianEntries<T>& all, Divisor by_k, const JacobianLines& lines,
+                                           uint32_t vector, uint32_t first_period) {
+  constexpr uint32_t V = kVector<T>;
+  const auto count = static_cast<uint32_t>(all.count);
+  const uint32_t period_places = lines.period_rows * by_k.divisor;
+  const uint32_t period_entries = period_places * by_k.divisor;
+  const auto step = static_cast<uint32_t>(lines.step_entries);
+  for (uint32_t of_period = vector * V; of_period < period_entries; of_period += lines.threads_per_line * V) {
+    uint32_t e = all.head() + first_period * period_entries + of_period;
+    if (e >= count) continue;
+    Entries entries(all, by_k, e);
+#pragma unroll 1
+    for (; e + V <= count; e += step) {
+      *reinterpret_cast<Vector<T, V>*>(all.out + e) = entries.entries();
+      entries.step(lines.at_once * period_places);
     }
     if (e < count) all.write_each(e);
   }
@@ -373,7 +435,11 @@ __global__ void __launch_bounds__(256, 3)
   by_threads_per_line.divide(threadIdx.x, &line, &vector);
   if (line >= static_cast<uint32_t>(lines.at_once)) return;
   if (lines.period_rows > 0) {
-    write_rows(all, by_k, lines, vector, line);
+    if (k % kVector<T> == 0 && all.head() == 0) {
+      write_rows<VectorOfLine<T>>(all, by_k, lines, vector, line);
+    } else {
+      write_rows<VectorOfRows<T>>(all, by_k, lines, vector, line);
+    }
   } else {
     write_lines(all, 0, tile_rows * k, lines, static_cast<int>(vector), static_cast<int>(line));
   }
