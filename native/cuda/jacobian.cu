@@ -1,13 +1,12 @@
-// The Jacobian of softmax, J_ij = p_i (delta_ij - p_j), written as one flat stream: whatever k is and wherever the
-// array starts, neighbouring threads write neighbouring vectors of 16 bytes from a line of 128 bytes on to the end of
-// the block's span, so that all lines but the span's outermost are written whole.
+// The Jacobian of softmax, J_ij = p_i (delta_ij - p_j). It is written in vectors of 16 bytes, whatever k is and wherever
+// the array starts: a vector may hold the end of a line (n, i, :) and the beginning of the next. What a thread needs to
+// know of its vectors it finds once, as its next ones lie in the same places of other lines, or of other rows.
 //
 // Short rows are computed in the same launch, from probabilities in shared memory; for longer ones probabilities and
 // diagonal entries are made first (a small part of k times as many entries), and any range of entries is written from
 // them.
 #include "../ops/jacobian.h"
 #include "launch.h"
-#include "regimes.h"
 #include "row_sum.cuh"
 
 namespace softmax_native::cuda {
@@ -137,7 +136,7 @@ __device__ __forceinline__ void write_lines(const JacobianEntries<T>& all, int64
         }
         const int of_diagonal = i - first_j;
         if (static_cast<unsigned>(of_diagonal) < static_cast<unsigned>(V)) {
-          const T diagonal = p_i[all.diagonals - all.probabilities];
+          const T diagonal = all.diagonals[p_i - all.probabilities];
 #pragma unroll
           for (int u = 0; u < V; u++) entries.element[u] = u == of_diagonal ? diagonal : entries.element[u];
         }
@@ -153,7 +152,7 @@ __device__ __forceinline__ void write_lines(const JacobianEntries<T>& all, int64
             } else {
               const T off_diagonal = jacobian_off_diagonal(next, next_row[j]);
               entries.element[u] = next != next  ? canonical_nan<T>()
-                                   : j == next_i ? p_i[all.diagonals - all.probabilities + 1]
+                                   : j == next_i ? all.diagonals[p_i + 1 - all.probabilities]
                                                  : off_diagonal;
             }
           }
@@ -448,7 +447,7 @@ __global__ void __launch_bounds__(256, 3)
 // Rows of at most a chunk, a group of lanes for each.
 template <class T, int E>
 __global__ void __launch_bounds__(256, 1)
-    jacobian_chunks(const T* x, T* probabilities, T* diagonals, int64_t rows, int k, int lanes_per_row) {
+    jacobian_short_rows(const T* x, T* probabilities, T* diagonals, int64_t rows, int k, int lanes_per_row) {
   const int64_t thread = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t row = thread / lanes_per_row;
   const int64_t place = row < rows ? row * k : 0;
@@ -456,89 +455,86 @@ __global__ void __launch_bounds__(256, 1)
                  static_cast<int>(thread % lanes_per_row), PartOfWarp{lanes_per_row});
 }
 
-// A block for each row.
+// Longer rows, a block for each.
 template <class T>
 __global__ void __launch_bounds__(256, 1)
-    jacobian_diagonals(const T* x, const T* probabilities, T* diagonal, int64_t k, int chunks_per_slot) {
+    jacobian_long_rows(const T* x, T* probabilities, T* diagonals, int64_t k, int chunks_per_slot) {
   const int64_t row = blockIdx.x;
   x += row * k;
   probabilities += row * k;
-  diagonal += row * k;
-  const int64_t chunks = (k + kChunk - 1) / kChunk;
-  const Part part{k, 0, chunks, chunks_per_slot};
-  T* const place = reinterpret_cast<T*>(shared_memory()) + warp_of_thread() * kChunk;
+  diagonals += row * k;
+  const Part part{k, 0, (k + kChunk - 1) / kChunk, chunks_per_slot};
+  const int slots = part.slots();
+  T* const chunk_of_warp = reinterpret_cast<T*>(shared_memory()) + warp_of_thread() * kChunk;
   PartialSum<T>* const sums = reinterpret_cast<PartialSum<T>*>(shared_memory() + warps_of_block() * kChunk * sizeof(T));
   const int t = lane_of_thread();
 
-  // There is one probability above one half at most.
-  int64_t* const found = reinterpret_cast<int64_t*>(sums);
-  if (threadIdx.x == 0) *found = -1;
+  const auto sum_slot = [&](const Part& some, T shift, int64_t without) {
+    sum_slots(
+        some, shift,
+        [&](int64_t chunk, int n) {
+          copy_chunk<T, 1>(x + chunk * kChunk, chunk_of_warp, n);
+          if (chunk == without / kChunk) {
+            if (t == 0) chunk_of_warp[without % kChunk] = -infinity<T>();
+            __syncwarp();
+          }
+          return chunk_of_warp;
+        },
+        [&](int slot, PartialSum<T> sum) {
+          if (t == 0) sums[some.first / chunks_per_slot + slot] = sum;
+        });
+    __syncthreads();
+    const PartialSum<T> total = tree_of_array(sums, slots, sums + slots);
+    __syncthreads();
+    return total;
+  };
+  constexpr int64_t none = -kChunk;
+  PartialSum<T> all = sum_slot(part, T(0), none);
+  const T shift = shift_of(all.max);
+  if (shift != T(0)) all = sum_slot(part, shift, none);
+  const RowScale<T> scale = scale_of(all, shift);
+
+  // One probability at most is above one half.
+  int64_t* const found = reinterpret_cast<int64_t*>(shared_memory());
+  if (threadIdx.x == 0) *found = none;
   __syncthreads();
   constexpr int at_once = 4;
-  for (int64_t first = threadIdx.x; first < k; first += at_once * blockDim.x) {
-    T p[at_once];
+  for (int64_t first = threadIdx.x; first < k; first += at_once * static_cast<int>(blockDim.x)) {
+    T logits[at_once];
 #pragma unroll
     for (int u = 0; u < at_once; u++) {
-      const int64_t i = first + u * static_cast<int64_t>(blockDim.x);
-      if (i < k) p[u] = probabilities[i];
+      const int64_t i = first + u * static_cast<int>(blockDim.x);
+      if (i < k) logits[u] = x[i];
     }
 #pragma unroll
     for (int u = 0; u < at_once; u++) {
-      const int64_t i = first + u * static_cast<int64_t>(blockDim.x);
+      const int64_t i = first + u * static_cast<int>(blockDim.x);
       if (i >= k) break;
-      diagonal[i] = jacobian_diagonal(p[u]);
-      if (p[u] > T(0.5)) *found = i;
+      const T p = probability_of(logits[u], scale);
+      probabilities[i] = p;
+      diagonals[i] = jacobian_diagonal(p);
+      if (p > T(0.5)) *found = i;
     }
   }
   __syncthreads();
   const int64_t peak = *found;
   if (peak < 0) return;
-  __syncthreads();  // all have read it before sums take its place
+  __syncthreads();  // all have read it before a chunk takes its place
 
-  // The sums of the row's slots, and one more of the peak's slot without the peak: the others' sum has it in place of the
-  // slot's.
-  const int slots = part.slots();
-  const int slot_of_peak = static_cast<int>(peak / kChunk / chunks_per_slot);
-  PartialSum<T>* const upper = sums + slots + 1;
-  const auto sum_all = [&](T shift) {
-    for (int n = warp_of_thread(); n <= slots; n += warps_of_block()) {
-      const int64_t begin = static_cast<int64_t>(n < slots ? n : slot_of_peak) * chunks_per_slot;
-      WarpTree<T> tree;
-#pragma unroll 1
-      for (int64_t chunk = begin; chunk < smaller(begin + chunks_per_slot, chunks); chunk++) {
-        const int columns = part.columns_of(chunk);
-        copy_chunk<T, 1>(x + chunk * kChunk, place, columns);
-        if (n == slots && chunk == peak / kChunk) {
-          if (t == 0) place[peak % kChunk] = -infinity<T>();
-          __syncwarp();
-        }
-        tree.push(sum_of_shared(place, columns, shift));
-      }
-      const PartialSum<T> sum = tree.total();
-      if (t == 0) sums[n] = sum;
-    }
-    __syncthreads();
-    return tree_of_array(sums, slots, upper);
-  };
-  PartialSum<T> all = sum_all(T(0));
-  const T shift = shift_of(all.max);
-  if (shift != T(0)) {
-    __syncthreads();
-    all = sum_all(shift);
-  }
-  __syncthreads();
-  if (threadIdx.x == 0) sums[slot_of_peak] = sums[slots];
-  __syncthreads();
-  const PartialSum<T> others = tree_of_array(sums, slots, upper);
+  // The sum of the others: only the peak's slot differs.
+  const int64_t slot = peak / kChunk / chunks_per_slot;
+  const Part slot_of_peak{k, slot * chunks_per_slot, smaller((slot + 1) * chunks_per_slot, part.last), chunks_per_slot};
+  const PartialSum<T> others = sum_slot(slot_of_peak, shift, peak);
   if (threadIdx.x == 0) {
-    diagonal[peak] = jacobian_diagonal(probabilities[peak], Sum<T>{all.exponent, all.head, all.tail},
-                                       Sum<T>{others.exponent, others.head, others.tail});
+    const T p = probability_of(x[peak], scale);
+    diagonals[peak] = jacobian_diagonal(p, Sum<T>{all.exponent, all.head, all.tail},
+                                        Sum<T>{others.exponent, others.head, others.tail});
   }
 }
 
 // The entries of longer rows: a block writes a part of some adjacent lines.
 template <class T>
-__global__ void __launch_bounds__(256, 4) jacobian_stream(JacobianEntries<T> all, int64_t first_line, int64_t last_line,
+__global__ void __launch_bounds__(256, 3) jacobian_stream(JacobianEntries<T> all, int64_t first_line, int64_t last_line,
                                                           JacobianLines lines, Divisor by_threads_per_line) {
   if (blockIdx.x == 0) all.write_head();
   uint32_t line, vector;
@@ -551,38 +547,35 @@ __global__ void __launch_bounds__(256, 4) jacobian_stream(JacobianEntries<T> all
               static_cast<int>(part * by_threads_per_line.divisor + vector), static_cast<int>(line));
 }
 
-template <class T>
-static int64_t rows_workspace(int64_t rows, int64_t k, const DeviceProperties& device) {
-  if (k <= kChunk) return 0;
-  return softmax_workspace<T>({rows, k, 1}, device);
-}
-
 static int64_t aligned(int64_t bytes) { return policy::ceil_div(bytes, 256) * 256; }
 
 template <class T>
-int64_t jacobian_rows_workspace(int64_t rows, int64_t k, const DeviceProperties& device) {
-  return rows_workspace<T>(rows, k, device);
+int64_t jacobian_rows_workspace(int64_t, int64_t, const DeviceProperties&) {
+  return 0;
 }
 
 template <class T>
-cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t rows, int64_t k,
-                          const DeviceProperties& device, void* workspace, cudaStream_t stream) {
-  if (k <= kChunk) {
-    const bool is_short = k <= kGroup * kWarpLanes;
-    const int lanes = is_short ? static_cast<int>(policy::power_of_two_from(policy::ceil_div(k, kGroup))) : kWarpLanes;
-    const int threads = is_short ? 256 : 2 * kWarpLanes;  // long rows fill the GPU with few
-    return launch(is_short ? jacobian_chunks<T, kGroup> : jacobian_chunks<T, kChunk / kWarpLanes>,
-                  policy::ceil_div(rows * lanes, threads), threads, 0, 1, stream, x, probabilities, diagonal, rows,
-                  static_cast<int>(k), lanes);
+cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t rows, int64_t k, const DeviceProperties&,
+                          void*, cudaStream_t stream) {
+  constexpr int64_t short_columns = kGroup * kWarpLanes;
+  const auto launch_short_rows = [&](auto kernel, int lanes, int threads) {
+    return launch(kernel, policy::ceil_div(rows * lanes, threads), threads, 0, 1, stream, x, probabilities, diagonal,
+                  rows, static_cast<int>(k), lanes);
+  };
+  if (k <= short_columns) {
+    const int64_t lanes = policy::power_of_two_from(policy::ceil_div(k, kGroup));
+    return launch_short_rows(jacobian_short_rows<T, kGroup>, static_cast<int>(lanes), 256);
   }
-  const cudaError_t error = softmax(x, probabilities, {rows, k, 1}, device, workspace, stream);
-  if (error != cudaSuccess) return error;
+  // Float64 would not fit a warp's registers. A few of these rows fill the GPU, so that the blocks are small.
+  if constexpr (sizeof(T) == 4) {
+    if (k <= kChunk) return launch_short_rows(jacobian_short_rows<T, kChunk / kWarpLanes>, kWarpLanes, 2 * kWarpLanes);
+  }
   const int64_t chunks = policy::ceil_div(k, kChunk);
   const int64_t chunks_per_slot = policy::chunks_per_slot(chunks);
   const int64_t slots = policy::ceil_div(chunks, chunks_per_slot);
-  const int warps = static_cast<int>(policy::least(policy::stream_warps(sizeof(T)), 1 + policy::ceil_div(k, 512)));
-  const int64_t shared_bytes = policy::chunk_bytes(sizeof(T), warps) + policy::slot_bytes(sizeof(T), slots + 1);
-  return launch(jacobian_diagonals<T>, rows, warps * kWarpLanes, shared_bytes, 1, stream, x, probabilities, diagonal, k,
+  const int warps = policy::stream_warps(sizeof(T));
+  const int64_t shared_bytes = policy::chunk_bytes(sizeof(T), warps) + policy::slot_bytes(sizeof(T), slots);
+  return launch(jacobian_long_rows<T>, rows, warps * kWarpLanes, shared_bytes, 1, stream, x, probabilities, diagonal, k,
                 static_cast<int>(chunks_per_slot));
 }
 
@@ -600,7 +593,7 @@ cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, 
 template <class T>
 int64_t jacobian_workspace(int64_t rows, int64_t k, const DeviceProperties& device) {
   if (jacobian_in_tiles(rows, k, device)) return 0;
-  return 2 * aligned(rows * k * static_cast<int64_t>(sizeof(T))) + rows_workspace<T>(rows, k, device);
+  return 2 * aligned(rows * k * static_cast<int64_t>(sizeof(T)));
 }
 
 template <class T>
@@ -618,8 +611,7 @@ cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DevicePr
   const int64_t array_bytes = aligned(rows * k * static_cast<int64_t>(sizeof(T)));
   T* const probabilities = reinterpret_cast<T*>(memory);
   T* const diagonal = reinterpret_cast<T*>(memory + array_bytes);
-  const cudaError_t error =
-      jacobian_rows(x, probabilities, diagonal, rows, k, device, memory + 2 * array_bytes, stream);
+  const cudaError_t error = jacobian_rows(x, probabilities, diagonal, rows, k, device, nullptr, stream);
   if (error != cudaSuccess) return error;
   return jacobian_entries(probabilities, diagonal, out, k, 0, rows * k * k, stream);
 }
