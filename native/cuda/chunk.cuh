@@ -352,6 +352,12 @@ struct Columns {
     return sum.total(lanes);
   }
 
+  // After `sum`: the exponential in a register, under the reference of `sum` where it was kept, or else of the row.
+  __device__ __forceinline__ Pair<T> term_of(int u, const RowScale<T>& scale) const {
+    if constexpr (keeps_terms) return {head[u], tail[u]};
+    else return scale.terms.term_of(head[u]);
+  }
+
   // Writes the probabilities. `exponent` is the reference that `sum` used, `many` says that the row has other chunks:
   // kept terms are then taken to the row's reference by a power of two, which may be below the normal range where the
   // products are not. It is taken 2^headroom times too large, and the reciprocal as much too small.
@@ -379,8 +385,8 @@ struct Columns {
       if (!is_inside(u, column, n)) return;
       Vector<T, V> vector;
       for (int e = 0; e < V; e++) {
-        const Pair<T> term = keeps_terms ? Pair<T>{head[u + e] * factor, tail[keeps_terms ? u + e : 0] * factor}
-                                         : scale.terms.term_of(head[u + e]);
+        Pair<T> term = term_of(u + e, scale);
+        if (keeps_terms) term = {term.head * factor, term.tail * factor};
         vector.element[e] = probability(term, inverse);
       }
       *vector_at(column) = vector;

@@ -273,45 +273,6 @@ inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& de
   return plan;
 }
 
-// Tiles of the Jacobian.
-inline Plan walked_tile(Layout layout, int64_t element_size, const DeviceProperties& device) {
-  const int64_t k = layout.k, rows = layout.outer * layout.inner;
-  Plan plan{};
-  plan.regime = Regime::tile;
-  // Of float64 a thread needs twice the registers: with half the threads as many blocks fit.
-  plan.warps = element_size == 4 ? kWarps : kWarps / 2;
-  plan.blocks_per_row = 1;
-  // As few registers as hold a row of 32 lanes; shorter rows take fewer lanes, and leave three of eight registers empty
-  // at most.
-  plan.elements = k <= 256 ? 8 : k <= 512 ? 16 : 32;
-  plan.lanes_per_row = static_cast<int>(least(32, power_of_two_from(ceil_div(k, plan.elements))));
-  const bool columns = layout.inner > 1;
-  plan.stride = tile_stride(k, plan.lanes_per_row, columns);
-  const int64_t row_bytes = plan.stride * element_size;
-  const int64_t tile_bytes = bytes_of_tile(device);
-  // No fewer rows than there are lanes to work on them, so far as the batch is large enough to keep every block busy.
-  const int64_t groups = plan.warps * 32 / plan.lanes_per_row;
-  const int64_t share = ceil_div(rows, 2 * device.multiprocessors);
-  const int64_t wanted = least(ceil_div(tile_bytes, k * element_size), most(groups, share));
-  if (columns) {
-    // Whole lines of 128 bytes where they fit, never less than a sector.
-    const int64_t line = 128 / element_size, most_bytes = most(kColumnTileBytes, 2 * tile_bytes);
-    int64_t width = 32 / element_size;
-    while (width < wanted && 2 * width * row_bytes <= most_bytes) width = width < line ? 2 * width : width + line;
-    plan.tile_inner = even_width(layout.inner, width, element_size);
-    plan.tile_outer = plan.tile_inner == layout.inner ? ceil_div(wanted, layout.inner) : 1;
-  } else {
-    plan.tile_inner = 1;
-    plan.tile_outer = wanted;
-  }
-  plan.tile_outer = least(plan.tile_outer, layout.outer);
-  plan.rows_per_block = plan.tile_outer * plan.tile_inner;
-  if (plan.lanes_per_row == 32) plan.warps = static_cast<int>(least(plan.warps, plan.rows_per_block));
-  plan.shared_bytes = plan.rows_per_block * row_bytes;
-  plan.blocks = ceil_div(layout.outer, plan.tile_outer) * ceil_div(layout.inner, plan.tile_inner);
-  return plan;
-}
-
 // A warp for each row of at most 1024 columns.
 inline Plan warp(int64_t rows, int64_t k) {
   Plan plan{};
@@ -631,13 +592,73 @@ inline Plan softmax_plan(Layout layout, int64_t element_size, const DeviceProper
   return quicker(whole, spread, layout, element_size, device);
 }
 
-// The Jacobian of rows up to this length is made in one launch, by tiles whose rows' entries are many times the rows. A
-// longer row has more entries than a block should write, and the launches that it takes are little beside them.
+// The Jacobian of rows up to this length is made in one launch, by tiles whose rows' entries are many times the rows; of
+// rows of up to twice the length if there are some for every multiprocessor. A longer row has more entries than a block
+// should write, and the launches that it takes are little beside them.
 constexpr int64_t kTileJacobianColumns = 128;
 
-// Longer rows' entries are written as one stream from the probabilities: this many by each thread of a block.
-constexpr int kJacobianThreads = 256;
-constexpr int kEntriesPerThread = 16;  // 16 KB a block: more would leave small results to few multiprocessors
+constexpr bool jacobian_in_tiles(int64_t rows, int64_t k, const DeviceProperties& device) {
+  return k <= kTileJacobianColumns || (k <= 2 * kTileJacobianColumns && rows >= 4 * device.multiprocessors);
+}
+
+// The most threads of a block that writes entries.
+constexpr int kMostJacobianThreads = 256;
+
+// How the threads of a block share the lines (n, i, :) of Jacobians, each in vectors of 16 bytes; or, of short rows in a
+// tile, the rows, where a "line" is the least number of rows (period_rows) that whole vectors make up.
+struct JacobianLines {
+  int threads_per_line;
+  int at_once;  // lines that a block writes at a time
+  int step;     // lines from one that a thread writes to the next: vectors start in both in the same places
+  int64_t step_entries;
+  int parts_of_line;  // of which a block writes one
+  int64_t per_block;  // lines
+  int threads;
+  int period_rows;  // 0 where lines are lines
+};
+
+// Up to this length the vectors of a period of rows are few enough for a thread to meet its own again and again.
+constexpr int64_t kRowJacobianColumns = 32;
+
+// The least power of two by which n is a multiple of `vector`, itself a power of two.
+constexpr int64_t times_to_vectors(int64_t n, int64_t vector) {
+  int64_t times = 1;
+  while (n * times % vector != 0) times *= 2;
+  return times;
+}
+
+// A block has 128 threads or more with as many lines as that takes, and a thread 8 vectors, or 4 of each place that they
+// start in, 16 to 64 KB together; fewer where there would not be 1024 blocks.
+inline JacobianLines jacobian_lines(int64_t count, int64_t k, int64_t element_size) {
+  using namespace policy;
+  constexpr int64_t most_vectors = 256, least_threads = 128, wanted_blocks = 1024;
+  const int64_t vector = 16 / element_size, vectors = ceil_div(k, vector);
+  JacobianLines lines{};
+  lines.parts_of_line = static_cast<int>(ceil_div(vectors, most_vectors));
+  lines.threads_per_line = static_cast<int>(ceil_div(vectors, lines.parts_of_line));
+  lines.at_once = 1;
+  while (lines.at_once * lines.threads_per_line < least_threads) lines.at_once *= 2;
+  lines.threads = static_cast<int>(ceil_div(lines.at_once * lines.threads_per_line, 32) * 32);
+  lines.step = static_cast<int>(most(lines.at_once, times_to_vectors(k, vector)));
+  lines.step_entries = lines.step * k;
+  const int64_t most_lines = most(8 * lines.at_once, 4 * lines.step);
+  const int64_t share = count * lines.parts_of_line / wanted_blocks;
+  lines.per_block = most(1, least(most_lines, share) / lines.step) * lines.step;
+  return lines;
+}
+
+inline JacobianLines jacobian_rows_of_tile(int64_t k, int64_t element_size) {
+  using namespace policy;
+  const int64_t vector = 16 / element_size;
+  JacobianLines lines{};
+  lines.period_rows = static_cast<int>(times_to_vectors(k * k, vector));
+  const int64_t vectors = lines.period_rows * k * k / vector;
+  lines.threads_per_line = static_cast<int>(ceil_div(vectors, ceil_div(vectors, kMostJacobianThreads)));
+  lines.at_once = static_cast<int>(kMostJacobianThreads / lines.threads_per_line);
+  lines.threads = static_cast<int>(ceil_div(lines.at_once * lines.threads_per_line, 32) * 32);
+  lines.step_entries = lines.at_once * lines.period_rows * k * k;
+  return lines;
+}
 
 // The plan of the Jacobian in one launch: tiles whose entries are about this many bytes, a few stores of 16 bytes for
 // each thread, and whose rows and diagonals leave room for other blocks; of fewer rows where there would not be two
@@ -647,9 +668,15 @@ constexpr int64_t kJacobianSharedBytes = 40 * 1024;
 
 inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const DeviceProperties& device) {
   using namespace policy;
-  Plan plan = walked_tile({rows, k, 1}, element_size, device);
+  Plan plan{};
+  plan.regime = Regime::tile;
+  plan.elements = 8;
+  plan.lanes_per_row = static_cast<int>(power_of_two_from(ceil_div(k, plan.elements)));
+  plan.blocks_per_row = 1;
+  plan.tile_inner = 1;
+  plan.stride = k;
   const int64_t entry_bytes = k * k * element_size;
-  const int64_t room = kJacobianSharedBytes / (2 * plan.stride * element_size);
+  const int64_t room = kJacobianSharedBytes / (2 * k * element_size);
   const int64_t share = ceil_div(rows, 2 * device.multiprocessors);
   int64_t wanted = most(1, least(least(room, kJacobianTileBytes / entry_bytes), share));
   int64_t of_whole_lines = 1;
@@ -657,8 +684,12 @@ inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const D
   // A tile of more than 256 lines may end within one; so may the smaller ones of small results.
   if (wanted >= of_whole_lines) wanted = wanted / of_whole_lines * of_whole_lines;
   plan.tile_outer = plan.rows_per_block = wanted;
-  plan.shared_bytes = 2 * plan.tile_outer * plan.stride * element_size;
+  plan.shared_bytes = 2 * plan.tile_outer * k * element_size;
   plan.blocks = ceil_div(rows, plan.tile_outer);
+  plan.warps = (k <= kRowJacobianColumns ? jacobian_rows_of_tile(k, element_size)
+                                         : jacobian_lines(plan.tile_outer * k, k, element_size))
+                   .threads /
+               32;
   return plan;
 }
 

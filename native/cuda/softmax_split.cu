@@ -177,7 +177,7 @@ __global__ void __launch_bounds__(256, 1) split_sums_again(const T* x, PartialSu
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(256, sizeof(T) == 4 ? 5 : 1)
+__global__ void __launch_bounds__(256, sizeof(T) == 4 ? 4 : 1)
     split_probabilities(const T* x, T* y, const PartialSum<T>* sums, Slices slices) {
   const int64_t row = slices.row_of(blockIdx.x);
   const int count = static_cast<int>(slices.slices);

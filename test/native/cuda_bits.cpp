@@ -281,6 +281,12 @@ void run_all(const DeviceProperties& device, bool quick) {
     }
   }
   run<T>({1, 1500, 1}, device, 1, true);
+  // Jacobians in tiles of the longest rows, which take some rows for each multiprocessor; of lines in parts; and of
+  // periods of rows from the shortest to the longest.
+  for (const int64_t k : {129, 141, 240, 250, 256}) run<T>({k == 256 ? 4 : 5, k, 1}, small, k % 2, true);
+  // Five rows of 141, 240, 537 or 1109 columns are of all the kinds without probabilities, or with one near 1.
+  for (const int64_t k : {537, 1030, 1109}) run<T>({k % 2 == 0 ? 2 : 5, k, 1}, device, k % 2, true);
+  for (const int64_t k : {17, 31, 32, 33}) run<T>({quick ? 20 : 100, k, 1}, small, k % 2, true);
 }
 
 #if defined(SOFTMAX_EMULATED_CUDA)
