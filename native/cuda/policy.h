@@ -714,7 +714,7 @@ constexpr int kRowMaxVectors = 8;
 constexpr int kRowMaxColumnVectors = 4;
 // Rows up to this length go through tiles in shared memory, of about this many elements: 16 for each thread of a block,
 // and as many blocks in a multiprocessor as threads allow; half of it where there is less than 96 KB.
-constexpr int64_t kRowMaxTileColumns = 1024;
+constexpr int64_t kRowMaxTileColumns = 2048;
 constexpr int64_t kRowMaxTile = 4096;
 // A slice that is worth a block: one round of its threads' loads in vectors of float32.
 constexpr int64_t kRowMaxSlice = kRowMaxThreads * kRowMaxVectors * 4;
@@ -783,9 +783,9 @@ inline RowMaxPlan row_max_plan(Layout layout, const DeviceProperties& device) {
   plan.slice_columns = ceil_div(ceil_div(k, plan.slices), 4) * 4;
   plan.slices = ceil_div(k, plan.slice_columns);
   plan.is_cluster = plan.slices > 1 && plan.slices <= most_of_cluster;
-  // A round of loads for each thread of a short row.
+  // Two rounds of loads at most for each thread of a short row, of which the second is not nearly empty.
   plan.threads = static_cast<int>(
-      most(64, least(kRowMaxThreads, power_of_two_from(ceil_div(plan.slice_columns, kRowMaxVectors * 4)))));
+      most(64, least(kRowMaxThreads, power_of_two_from(ceil_div(plan.slice_columns, 2 * kRowMaxVectors * 4)))));
   plan.blocks = rows * plan.slices;
   return plan;
 }
