@@ -208,7 +208,8 @@ class ShortSum {
   __device__ __forceinline__ PartialSum<T> total(const T* logits, int used, Lanes lanes, Keep keep) {
     T rest[V];
 #pragma unroll
-    for (int e = 0; e < V; e++) rest[e] = rests<0, 1>(logits + e, used / V, [&](int u, Pair<T> term) { keep(u + e, term); });
+    for (int e = 0; e < V; e++)
+      rest[e] = rests<0, 1>(logits + e, used / V, [&](int u, Pair<T> term) { keep(u + e, term); });
     for (int offset = lanes.lanes / 2; offset > 0; offset /= 2) {
       on_grid_ = on_grid_ + __shfl_xor_sync(kAllLanes, on_grid_, offset * lanes.apart);
 #pragma unroll
@@ -245,7 +246,8 @@ class ShortSum {
     if constexpr (vector >= vectors) {
       return rest;
     } else {
-      return with_later<vector + period>(rest + rest_of<vector>(logits, used_vectors, keep), logits, used_vectors, keep);
+      return with_later<vector + period>(rest + rest_of<vector>(logits, used_vectors, keep), logits, used_vectors,
+                                         keep);
     }
   }
 
@@ -307,10 +309,10 @@ struct Columns {
   template <class VectorAt>
   __device__ __forceinline__ void load_from(VectorAt vector_at, int n, int t, Lanes lanes) {
 #pragma unroll
-    for (int u = 0; u < E; u++) head[u] = -infinity<T>();
+    for (int u = first_to_ask; u < E; u++) head[u] = -infinity<T>();
     for_vectors(registers_of(n, lanes), [&](int u) {
       const int column = column_of(u, t, lanes);
-      if (!is_inside(u, column, n)) return;
+      if (u >= first_to_ask && column >= n) return;
       const Vector<T, V> vector = *vector_at(column);
       for (int e = 0; e < V; e++) head[u + e] = vector.element[e];
     });
@@ -354,8 +356,10 @@ struct Columns {
 
   // After `sum`: the exponential in a register, under the reference of `sum` where it was kept, or else of the row.
   __device__ __forceinline__ Pair<T> term_of(int u, const RowScale<T>& scale) const {
-    if constexpr (keeps_terms) return {head[u], tail[u]};
-    else return scale.terms.term_of(head[u]);
+    if constexpr (keeps_terms)
+      return {head[u], tail[u]};
+    else
+      return scale.terms.term_of(head[u]);
   }
 
   // Writes the probabilities. `exponent` is the reference that `sum` used, `many` says that the row has other chunks:
@@ -382,7 +386,7 @@ struct Columns {
     const int used = registers_of(n, lanes);
     for_vectors(used, [&](int u) {
       const int column = column_of(u, t, lanes);
-      if (!is_inside(u, column, n)) return;
+      if (u >= first_to_ask && column >= n) return;
       Vector<T, V> vector;
       for (int e = 0; e < V; e++) {
         Pair<T> term = term_of(u + e, scale);
@@ -396,14 +400,13 @@ struct Columns {
     for (T& element : no_numbers.element) element = canonical_nan<T>();
     for_vectors(used, [&](int u) {
       const int column = column_of(u, t, lanes);
-      if (is_inside(u, column, n)) *vector_at(column) = no_numbers;
+      if (u < first_to_ask || column < n) *vector_at(column) = no_numbers;
     });
   }
 
  private:
-  __device__ __forceinline__ static bool is_inside(int u, int column, int n) {
-    return Lanes::of_short_row && u < E / 2 ? n > 0 : column < n;
-  }
+  // Registers before it hold columns in all lanes.
+  static constexpr int first_to_ask = Lanes::of_short_row ? E / 2 : 0;
 
   // Calls use(u) for the vectors of the first `used` registers, and of a few more: to look once in four is enough.
   template <class Use>

@@ -588,14 +588,14 @@ cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, 
 
 template <class T>
 int64_t jacobian_workspace(int64_t rows, int64_t k, const DeviceProperties& device) {
-  if (jacobian_in_tiles(rows, k, device)) return 0;
+  if (jacobian_in_tiles(rows, k, sizeof(T), device)) return 0;
   return 2 * aligned(rows * k * static_cast<int64_t>(sizeof(T)));
 }
 
 template <class T>
 cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DeviceProperties& device, void* workspace,
                      cudaStream_t stream) {
-  if (jacobian_in_tiles(rows, k, device)) {
+  if (jacobian_in_tiles(rows, k, sizeof(T), device)) {
     const Plan plan = jacobian_plan(rows, k, sizeof(T), device);
     const JacobianLines lines = k <= kRowJacobianColumns ? jacobian_rows_of_tile(k, sizeof(T))
                                                          : jacobian_lines(plan.tile_outer * k, k, sizeof(T));

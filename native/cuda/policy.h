@@ -318,14 +318,22 @@ constexpr int64_t kStagedColumns = kChunkColumns + 8;
 
 // A block, or a cluster of blocks, whose warps hold one chunk of the row each: as many as run at the same time, each of
 // which takes one row after the other.
+constexpr int64_t kNearlyAllWarps = 14;  // of 16, with 128 registers a thread
+
 inline Plan registers(int64_t rows, int64_t k, int64_t element_size, int blocks_per_row,
                       const DeviceProperties& device) {
   Plan plan = deal_chunks(rows, k, element_size, blocks_per_row);
   plan.regime = blocks_per_row > 1 ? Regime::cluster : Regime::block;
   plan.shared_bytes *= 2;  // one row's sums may still be read when the next one's are put
-  plan.staged = has_async_copies(device.compute_capability);
+  // Blocks of one row each are quicker where their registers hold nearly as many warps as fit, and their loads are
+  // vectors. (Of 6 warps two blocks fit, of 5 three.)
+  const int64_t resident_warps = plan.warps * resident_blocks(plan, element_size, device);
+  const bool has_vectors = k % (16 / element_size) == 0;
+  plan.staged = has_async_copies(device.compute_capability) &&
+                (blocks_per_row > 1 || !has_vectors || resident_warps < kNearlyAllWarps);
   if (plan.staged) plan.shared_bytes += plan.warps * kStagedColumns * element_size;
-  const int64_t at_once = resident_blocks(plan, element_size, device) * device.multiprocessors / blocks_per_row;
+  const int64_t at_once =
+      plan.staged ? resident_blocks(plan, element_size, device) * device.multiprocessors / blocks_per_row : rows;
   plan.blocks = least(rows, most(1, at_once)) * blocks_per_row;
   return plan;
 }
@@ -575,7 +583,11 @@ inline Plan softmax_plan(Layout layout, int64_t element_size, const DeviceProper
   }
   // Float64 would not fit a warp's registers with its exponentials.
   if (k <= (element_size == 4 ? kTileColumns : kChunkColumns)) return tile(layout, element_size, device);
-  if (k <= kChunkColumns) return k % (16 / element_size) == 0 ? warp(rows, k) : tile(layout, element_size, device);
+  // A warp's vectors of whole rows, where few of its lanes go without.
+  if (k <= kChunkColumns) {
+    const bool fills_warp = k % 4 == 0 && ceil_div(k, 128) * 128 * 15 <= k * 16;
+    return element_size == 4 && fills_warp ? warp(rows, k) : tile(layout, element_size, device);
+  }
 
   const int64_t chunks = ceil_div(k, kChunkColumns);
   const int most_blocks = device.largest_cluster;
@@ -593,12 +605,14 @@ inline Plan softmax_plan(Layout layout, int64_t element_size, const DeviceProper
 }
 
 // The Jacobian of rows up to this length is made in one launch, by tiles whose rows' entries are many times the rows; of
-// rows of up to twice the length if there are some for every multiprocessor. A longer row has more entries than a block
-// should write, and the launches that it takes are little beside them.
-constexpr int64_t kTileJacobianColumns = 128;
+// somewhat longer rows if there are some for every multiprocessor. A longer row has more entries than a block should
+// write, and the launches that it takes are little beside them.
+constexpr int64_t tile_jacobian_columns(int64_t element_size) { return element_size == 4 ? 128 : 64; }
+constexpr int64_t kManyTileJacobianColumns = 200;
 
-constexpr bool jacobian_in_tiles(int64_t rows, int64_t k, const DeviceProperties& device) {
-  return k <= kTileJacobianColumns || (k <= 2 * kTileJacobianColumns && rows >= 4 * device.multiprocessors);
+constexpr bool jacobian_in_tiles(int64_t rows, int64_t k, int64_t element_size, const DeviceProperties& device) {
+  return k <= tile_jacobian_columns(element_size) ||
+         (element_size == 4 && k <= kManyTileJacobianColumns && rows >= 4 * device.multiprocessors);
 }
 
 // The most threads of a block that writes entries.
@@ -618,7 +632,7 @@ struct JacobianLines {
 };
 
 // Up to this length the vectors of a period of rows are few enough for a thread to meet its own again and again.
-constexpr int64_t kRowJacobianColumns = 32;
+constexpr int64_t kRowJacobianColumns = 64;
 
 // The least power of two by which n is a multiple of `vector`, itself a power of two.
 constexpr int64_t times_to_vectors(int64_t n, int64_t vector) {
@@ -631,8 +645,10 @@ constexpr int64_t times_to_vectors(int64_t n, int64_t vector) {
 // start in, 16 to 64 KB together; fewer where there would not be 1024 blocks.
 inline JacobianLines jacobian_lines(int64_t count, int64_t k, int64_t element_size) {
   using namespace policy;
-  constexpr int64_t most_vectors = 256, least_threads = 128, wanted_blocks = 1024;
+  constexpr int64_t least_threads = 128, wanted_blocks = 1024;
   const int64_t vector = 16 / element_size, vectors = ceil_div(k, vector);
+  // Where lines start in several places, a thread has several times as many of them in a block.
+  const int64_t most_vectors = times_to_vectors(k, vector) == 1 ? kMostJacobianThreads : kMostJacobianThreads / 2;
   JacobianLines lines{};
   lines.parts_of_line = static_cast<int>(ceil_div(vectors, most_vectors));
   lines.threads_per_line = static_cast<int>(ceil_div(vectors, lines.parts_of_line));
@@ -663,7 +679,8 @@ inline JacobianLines jacobian_rows_of_tile(int64_t k, int64_t element_size) {
 // The plan of the Jacobian in one launch: tiles whose entries are about this many bytes, a few stores of 16 bytes for
 // each thread, and whose rows and diagonals leave room for other blocks; of fewer rows where there would not be two
 // tiles for every multiprocessor. Where they can be of as many rows, their entries end with a line of 128 bytes.
-constexpr int64_t kJacobianTileBytes = 64 * 1024;
+// Rows of 65 to 112 columns would be one or two in a tile of the usual size.
+constexpr int64_t jacobian_tile_bytes(int64_t k) { return k > 64 && k <= 112 ? 128 * 1024 : 64 * 1024; }
 constexpr int64_t kJacobianSharedBytes = 40 * 1024;
 
 inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const DeviceProperties& device) {
@@ -678,7 +695,7 @@ inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const D
   const int64_t entry_bytes = k * k * element_size;
   const int64_t room = kJacobianSharedBytes / (2 * k * element_size);
   const int64_t share = ceil_div(rows, 2 * device.multiprocessors);
-  int64_t wanted = most(1, least(least(room, kJacobianTileBytes / entry_bytes), share));
+  int64_t wanted = most(1, least(least(room, jacobian_tile_bytes(k) / entry_bytes), share));
   int64_t of_whole_lines = 1;
   while (of_whole_lines * entry_bytes % 128 != 0) of_whole_lines *= 2;
   // A tile of more than 256 lines may end within one; so may the smaller ones of small results.

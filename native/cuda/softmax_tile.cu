@@ -65,9 +65,9 @@ __global__ void __launch_bounds__(128, blocks_of_tiles(sizeof(T), E, contiguous)
   const int t = contiguous ? lane % lanes.lanes : lane / rows_of_warp;
   const int row_of_warp = contiguous ? lane / lanes.lanes : lane % rows_of_warp;
   for (int base = warp_of_thread() * rows_of_warp; base < rows; base += warps_of_block() * rows_of_warp) {
-    // Lanes without a row go along with one of no columns, as exchanges need whole warps.
-    const int row = base + row_of_warp < rows ? base + row_of_warp : 0;
-    const int n = base + row_of_warp < rows ? k : 0;
+    // Lanes without a row go along with the last one, as exchanges need whole warps, and write nothing.
+    const bool has_row = base + row_of_warp < rows;
+    const int row = has_row ? base + row_of_warp : rows - 1;
     int place = span.first + row * k;
     if (!contiguous) {
       uint32_t o = 0, i = static_cast<uint32_t>(row);
@@ -79,11 +79,13 @@ __global__ void __launch_bounds__(128, blocks_of_tiles(sizeof(T), E, contiguous)
       return reinterpret_cast<Vector<T, V>*>(memory + at);
     };
     Columns<T, V, E, Lanes> columns;
-    columns.load_from(vector_at, n, t, lanes);
+    columns.load_from(vector_at, k, t, lanes);
+    __syncwarp();  // before another lane writes what one without a row has read
     const T max = columns.max(lanes);
     const T shift = shift_of(max);
     const PartialSum<T> sum = columns.sum(k, max, shift, lanes);
-    columns.write_to(vector_at, n, t, scale_of(sum, shift), sum.exponent, sum.exponent, false, lanes);
+    if (!has_row) continue;
+    columns.write_to(vector_at, k, t, scale_of(sum, shift), sum.exponent, sum.exponent, false, lanes);
   }
 
   __syncthreads();
@@ -100,7 +102,8 @@ __global__ void __launch_bounds__(256) single_softmax(const T* x, T* y, int64_t 
   constexpr int span = 16 * 256;
   const int64_t base = static_cast<int64_t>(blockIdx.x) * span;
   const auto one = [](T v) { return is_finite(v) ? T(1) : canonical_nan<T>(); };
-  const Span of_block{past_vector(x), past_vector(x) + static_cast<int>(smaller(count - base, static_cast<int64_t>(span)))};
+  const Span of_block{past_vector(x),
+                      past_vector(x) + static_cast<int>(smaller(count - base, static_cast<int64_t>(span)))};
   x += base - of_block.first;
   y += base - of_block.first;
   using Elements = Vector<T, kVector<T>>;
@@ -120,12 +123,15 @@ static cudaError_t launch_tile(const T* x, T* y, Layout layout, const Plan& plan
                 stream, x, y, Tiles(layout, plan), lanes);
 }
 
-// Contiguous rows with the number of lanes known when compiled.
+// Contiguous rows with the number of lanes known when compiled: in vectors, unless many of the last ones would be empty.
 template <int E, class T, int L>
 static cudaError_t launch_rows(const T* x, T* y, Layout layout, const Plan& plan, AdjacentLanes<L> lanes,
                                cudaStream_t stream) {
   if constexpr (E >= kVector<T>) {
-    if (has_vectors(x, layout.k)) return launch_tile<E, kVector<T>, true>(x, y, layout, plan, lanes, stream);
+    const int64_t columns_at_once = int64_t(L) * kVector<T>;
+    const int64_t computed = policy::ceil_div(layout.k, columns_at_once) * columns_at_once;
+    if (has_vectors(x, layout.k) && computed * 15 <= layout.k * 16)
+      return launch_tile<E, kVector<T>, true>(x, y, layout, plan, lanes, stream);
   }
   return launch_tile<E, 1, true>(x, y, layout, plan, lanes, stream);
 }

@@ -69,8 +69,7 @@ __device__ __forceinline__ void store_span(T* y, const T* memory, Span span, boo
   span.for_each<T>(
       past_vector(y) == 0,
       [&](int e) {
-        *reinterpret_cast<Elements*>(y + e) =
-            *reinterpret_cast<const Elements*>(memory + place_of<T>(e, mixed));
+        *reinterpret_cast<Elements*>(y + e) = *reinterpret_cast<const Elements*>(memory + place_of<T>(e, mixed));
       },
       [&](int e) { y[e] = memory[place_of<T>(e, mixed)]; });
 }

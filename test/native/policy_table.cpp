@@ -103,7 +103,7 @@ Expected row_max_expected(Layout layout, int64_t element_size, const DevicePrope
 }
 
 Expected jacobian_expected(int64_t rows, int64_t k, int64_t element_size, const DeviceProperties& device) {
-  if (!jacobian_in_tiles(rows, k, device)) {
+  if (!jacobian_in_tiles(rows, k, element_size, device)) {
     const JacobianLines lines = jacobian_lines(rows * k, k, element_size);
     const int64_t blocks = policy::ceil_div(rows * k, lines.per_block) * lines.parts_of_line;
     return {"stream", 1, 0, 0, per_multiprocessor(blocks, device), 0, 0};
