@@ -145,7 +145,7 @@ struct SideBySide {
 
   SideBySide(T* tile, T* memory, int columns) {
     read(tile, memory, columns);
-    add(kDirectly<V>);
+    add(kDirectly<V>, nullptr);
     fold();
   }
 
@@ -162,8 +162,11 @@ struct SideBySide {
     ordinary = !Lanes<V>::any_less(range.min - shift, ordinary_from(exponent_));
   }
 
-  // Meanwhile the writer, where there is one, goes on with the results before.
-  void add(Writer<V>* writer) { on_grid_ = ordinary ? add_kept<true>(writer) : add_kept<false>(writer); }
+  // Meanwhile the writer, where there is one, goes on with the results before, and as many logits from `next` on, where
+  // that is not null, are fetched to the cache.
+  void add(Writer<V>* writer, const T* next) {
+    on_grid_ = ordinary ? add_kept<true>(writer, next) : add_kept<false>(writer, next);
+  }
 
   void fold() {
     sum = fold_columns(exponent_, k, on_grid_, rest_);
@@ -189,22 +192,24 @@ struct SideBySide {
     T* head;
     T* tail;
     Writer<V>* writer;
+    const T* next;
     template <class Block>
     SOFTMAX_FN Pair<Block> at(int j) const {
       const Pair<Block> term = terms.template at<Block>(j);
       Lanes<Block>::store(head + j * W, term.head);
       Lanes<Block>::store(tail + j * W, term.tail);
-      if (writer) {
-        for (int i = 0; i < Lanes<Block>::width; i += W) writer->step();
+      for (int i = 0; i < Lanes<Block>::width; i += W) {
+        if (writer) writer->step();
+        if (next) __builtin_prefetch(next + j * W + i);
       }
       return term;
     }
   };
 
   template <bool all_ordinary>
-  V add_kept(Writer<V>* writer) {
+  V add_kept(Writer<V>* writer, const T* next) {
     const TermsOf<V, all_ordinary> terms = {head, shift, exp_reference(exponent_)};
-    return add_columns<cpu::kShortRow<T>, V>(k, KeptTerms<all_ordinary>{terms, head, tail, writer}, rest_);
+    return add_columns<cpu::kShortRow<T>, V>(k, KeptTerms<all_ordinary>{terms, head, tail, writer, next}, rest_);
   }
 
   Pair<V> term(int j) const { return {Lanes<V>::load(head + j * W), Lanes<V>::load(tail + j * W)}; }
@@ -223,15 +228,16 @@ inline int groups_together(int k) {
   return fit < kGroupsTogether ? fit : kGroupsTogether;
 }
 
-// Probabilities of `count` groups in place, group g at tiles + g * apart; as many as groups_together(k) at most.
+// Probabilities of `count` groups in place, group g at tiles + g * apart; as many as groups_together(k) at most. `next`
+// is where the logits after theirs lie, or null.
 template <class V, class T>
-inline void softmax_groups(T* tiles, int64_t apart, int count, int k, Writer<V>* writer) {
+inline void softmax_groups(T* tiles, int64_t apart, int count, int k, Writer<V>* writer, const T* next) {
   alignas(64) T memory[SideBySide<V>::memory_elements(cpu::kShortRow<T>)];
   SideBySide<V> groups[kGroupsTogether];
   for (int g = 0; g < count; g++) {
     groups[g].read(tiles + g * apart, memory + SideBySide<V>::memory_elements(g * k), k);
   }
-  for (int g = 0; g < count; g++) groups[g].add(writer);
+  for (int g = 0; g < count; g++) groups[g].add(writer, next ? next + g * k * SideBySide<V>::W : nullptr);
   for (int g = 0; g < count; g++) groups[g].fold();
   for (int g = 0; g < count; g++) groups[g].write_probabilities(tiles + g * apart);
 }
@@ -476,6 +482,8 @@ struct ShortRows {
   }
 };
 
+// Logits are loaded in bursts, between which memory would stand idle: those of the next groups are fetched while these
+// are added up. (Rows of 32 logits in DRAM: 0.87 ns for a logit instead of 1.2; in the cache it is 0.84.)
 template <class V, class T>
 inline void softmax_short_rows(const T* x, T* y, int64_t rows, int k, Writer<V>* writer) {
   constexpr int W = Lanes<V>::width, quad = Lanes<V>::quad;
@@ -488,7 +496,7 @@ inline void softmax_short_rows(const T* x, T* y, int64_t rows, int k, Writer<V>*
     const int groups = static_cast<int>((n + W - 1) / W);
     const auto source = [&](int g) { return ShortRows<V>{x + (row + g * W) * k, k, rows - row - g * W}; };
     for (int g = 0; g < groups; g++) source(g).load(tiles + g * apart);
-    softmax_groups(tiles, apart, groups, k, writer);
+    softmax_groups(tiles, apart, groups, k, writer, x + (row + n) * k);
     if (writer) writer->finish();
     for (int g = 0; g < groups; g++) {
       if (writer) {
@@ -545,7 +553,7 @@ inline void softmax_side_by_side(const Source& source, int64_t k, T* tile) {
     const int together = groups_together<T>(n);
     for (int g = 0; g < groups; g += together) {
       const int count = static_cast<int>(smaller(together, groups - g));
-      softmax_groups(tile + g * n * W, n * W, count, n, kDirectly<V>);
+      softmax_groups<V, T>(tile + g * n * W, n * W, count, n, kDirectly<V>, nullptr);
     }
     return source.transform(0, n, tile, true, AsItIs<V>());
   }
