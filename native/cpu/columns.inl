@@ -122,9 +122,8 @@ inline Sum<V> sum_columns(V exponent, int n, Terms terms) {
   return fold_columns(exponent, n, on_grid, rest);
 }
 
-// A register of short rows in a tile, whose logits become the first halves of exponentials, and then probabilities; and
-// what they add up to. In steps, each of which is taken for a few groups of rows before the next: a step's operations
-// wait for each other.
+// A register of short rows in a tile, their exponentials and what they add up to, and probabilities. In steps, each of
+// which is taken for a few groups of rows before the next: a step's operations wait for each other.
 template <class V, class T = Scalar<V>>
 struct SideBySide {
   static constexpr int W = Lanes<V>::width;
@@ -133,6 +132,7 @@ struct SideBySide {
   T* tail;
   V max;
   V shift;
+  V lowest;       // the smallest logit, as shifted
   bool ordinary;  // all logits of all lanes are
   Sum<V> sum;
   Pair<V> inverse;
@@ -141,25 +141,20 @@ struct SideBySide {
 
   static constexpr int64_t memory_elements(int columns) { return 2 * columns * W; }
 
-  SideBySide() = default;
-
-  SideBySide(T* tile, T* memory, int columns) {
-    read(tile, memory, columns);
-    add(kDirectly<V>, nullptr);
-    fold();
-  }
-
-  void read(T* tile, T* memory, int columns) {
+  // The first halves of the exponentials go to `heads`, which may be the tile itself.
+  void read(const T* tile, T* heads, T* memory, int columns) {
     k = columns;
-    head = tile;
+    head = heads;
     tail = memory;
     rest_ = memory + k * W;
+    logits_ = tile;
     LaneRanges<V> range;
     for (int j = 0; j < k; j++) range.include(Lanes<V>::load(tile + j * W));
     max = range.max;
     shift = shift_of(max);
+    lowest = range.min - shift;
     exponent_ = chunk_exponent(max - shift);
-    ordinary = !Lanes<V>::any_less(range.min - shift, ordinary_from(exponent_));
+    ordinary = !Lanes<V>::any_less(lowest, ordinary_from(exponent_));
   }
 
   // Meanwhile the writer, where there is one, goes on with the results before, and as many logits from `next` on, where
@@ -208,12 +203,13 @@ struct SideBySide {
 
   template <bool all_ordinary>
   V add_kept(Writer<V>* writer, const T* next) {
-    const TermsOf<V, all_ordinary> terms = {head, shift, exp_reference(exponent_)};
+    const TermsOf<V, all_ordinary> terms = {logits_, shift, exp_reference(exponent_)};
     return add_columns<cpu::kShortRow<T>, V>(k, KeptTerms<all_ordinary>{terms, head, tail, writer, next}, rest_);
   }
 
   Pair<V> term(int j) const { return {Lanes<V>::load(head + j * W), Lanes<V>::load(tail + j * W)}; }
 
+  const T* logits_;
   T* rest_;
   V exponent_;
   V on_grid_;
@@ -235,7 +231,8 @@ inline void softmax_groups(T* tiles, int64_t apart, int count, int k, Writer<V>*
   alignas(64) T memory[SideBySide<V>::memory_elements(cpu::kShortRow<T>)];
   SideBySide<V> groups[kGroupsTogether];
   for (int g = 0; g < count; g++) {
-    groups[g].read(tiles + g * apart, memory + SideBySide<V>::memory_elements(g * k), k);
+    T* tile = tiles + g * apart;
+    groups[g].read(tile, tile, memory + SideBySide<V>::memory_elements(g * k), k);
   }
   for (int g = 0; g < count; g++) groups[g].add(writer, next ? next + g * k * SideBySide<V>::W : nullptr);
   for (int g = 0; g < count; g++) groups[g].fold();

@@ -231,6 +231,26 @@ describe.each(byName(FORMATS))('the Jacobian in %s has the same bits', (_format,
     }
   });
 
+  it('in a batch of ordinary rows, which take their exponentials once', () => {
+    const random = randomFrom(24);
+    for (const k of [...EVERY_K_TO_300.slice(1, 20), 31, 32, 33, 63, 64, 65, 128]) {
+      for (const distribution of [gaussian(1), gaussian(3), gaussian(3, 100), gaussian(8), gaussian(12)]) {
+        const rows = 67;
+        const x = makeRows(distribution, rows, k, random, format);
+        // Some logits are subnormal numbers, or as small as makes their exponentials 1.
+        for (let row = 0; row < rows; row += 5)
+          x[row * k + random.below(k)]! *= 2 ** (format.minExponent - 10);
+        for (let row = 1; row < rows; row += 5) x[row * k + random.below(k)]! *= 2 ** -60;
+        const actual = softmaxJacobian(x, { shape: [rows, k], threads: 1 });
+        for (let row = 0; row < rows; row++) {
+          const expected = softmaxJacobian(x.slice(row * k, (row + 1) * k), { threads: 1 });
+          const block = actual.subarray(row * k * k, (row + 1) * k * k);
+          expectSameBits(block, expected, `${distribution.name}, k = ${k}, row ${row}`);
+        }
+      }
+    }
+  });
+
   it('for many rows on 1 to 4 threads', () => {
     const random = randomFrom(21);
     for (const [rows, k] of [
