@@ -442,7 +442,10 @@ struct ShortRows {
   // Where quad number c begins: the last one overlaps another rather than the next row.
   int quad_start(int c) const { return c + quad <= k || k < quad ? c : k - quad; }
 
-  void load(T* tile) const {
+  // Calls visit(first, columns) for every quad of columns: the logits from number `first` on. Where rows are shorter than
+  // a quad, what comes after them does not matter.
+  template <class Visit>
+  SOFTMAX_FN void for_quads(Visit visit) const {
     alignas(64) T buffer[room];
     const T* from = x;
     if (rows < W || (k < quad && rows * k < W * k + quad)) {
@@ -455,8 +458,14 @@ struct ShortRows {
       V columns[quad];
       const int first = quad_start(c);
       Lanes<V>::load_quads(from + first, k, columns);
-      for (int j = 0; j < quad; j++) Lanes<V>::store(tile + (first + j) * W, columns[j]);
+      visit(first, columns);
     }
+  }
+
+  void load(T* tile) const {
+    for_quads([&](int first, const V* columns) SOFTMAX_INLINED {
+      for (int j = 0; j < quad; j++) Lanes<V>::store(tile + (first + j) * W, columns[j]);
+    });
   }
 
   // Writes the rows of a tile one after another, and beyond them where they are shorter than a quad.

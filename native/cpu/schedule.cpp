@@ -25,7 +25,7 @@ struct Cost {
 constexpr Cost kSoftmaxOfRows = {70'000, 150};
 constexpr Cost kSoftmaxOfColumns = {3'000, 280};  // and of short rows, which are turned into columns
 constexpr Cost kMaxOfRows = {8'000, 30};
-constexpr Cost kMaxOfColumns = {1'000, 80};
+constexpr Cost kMaxOfColumns = {1'000, 80};  // and of short rows
 constexpr Cost kJacobian = {30'000, 60};
 
 // Rows up to this size keep their exponentials and results, three times as many bytes, in the level-2 cache.
@@ -217,12 +217,11 @@ template <class T>
 Status row_max(const T* x, T* max, int32_t* argmax, Layout layout, int threads) {
   const Kernels<T>& kernel = kernels<T>();
   const int64_t k = layout.k, inner = layout.inner, rows = layout.outer * inner;
-  const int used = worthwhile_threads<T>(inner == 1 ? kMaxOfRows : kMaxOfColumns, rows, rows * k, threads);
+  const Cost cost = inner == 1 && k > kShortRow<T> ? kMaxOfRows : kMaxOfColumns;
+  const int used = worthwhile_threads<T>(cost, rows, rows * k, threads);
   if (inner == 1) {
     parallel_for(rows, used, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; row++) {
-        kernel.row_max(x + row * k, k, max + row, argmax ? argmax + row : nullptr);
-      }
+      kernel.row_max(x + begin * k, end - begin, k, max + begin, argmax ? argmax + begin : nullptr);
     });
     return Status::ok;
   }

@@ -362,6 +362,31 @@ it('results in memory that nobody has used, which are not written past the cache
 });
 
 describe.each(byName(FORMATS))('rowMax in %s gives the same', (_format, format) => {
+  it('in batches of short rows of special values as one element after the other', () => {
+    const random = randomFrom(31);
+    const values = [-Infinity, -Infinity, -1, -0, 0, 0.5, 0.5, 3, Infinity, NaN];
+    for (const k of [...EVERY_K_TO_300.slice(0, 20), 31, 33, 63, 64, 65, 127, 128, 129]) {
+      // Of the rows some have all of the values, and some no more than the first few.
+      const rows = 75;
+      const x = format.array(rows * k).map((_, i) => values[random.below(1 + (Math.floor(i / k) % 10))]!);
+      const expected = { max: format.array(rows), argmax: new Int32Array(rows) };
+      for (let row = 0; row < rows; row++) {
+        let best = 0;
+        const of = (j: number): number => x[row * k + j]!;
+        for (let j = 1; j < k; j++) {
+          if (of(j) > of(best) || (Number.isNaN(of(j)) && !Number.isNaN(of(best)))) best = j;
+        }
+        expected.max[row] = of(best);
+        expected.argmax[row] = best;
+      }
+      for (const count of [2, 3, 15, 16, 17, rows]) {
+        const actual = rowMax(x.subarray(0, count * k), { shape: [count, k] });
+        expectSameBits(actual.max, expected.max.subarray(0, count), `${count} rows, k = ${k}`);
+        expect(actual.argmax, `${count} rows, k = ${k}`).toEqual(expected.argmax.slice(0, count));
+      }
+    }
+  });
+
   it('along any axis, at any alignment, on 1 to 4 threads', () => {
     const random = randomFrom(30);
     const cases = [
