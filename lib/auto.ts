@@ -80,7 +80,7 @@ export const cpuCosts: Readonly<
   softmaxOfRows: { row: 70_000, byte: 150 },
   softmaxOfColumns: { row: 3000, byte: 280 }, // and of short rows, which are turned into columns
   maxOfRows: { row: 8000, byte: 30 },
-  maxOfColumns: { row: 1000, byte: 80 },
+  maxOfColumns: { row: 1000, byte: 80 }, // and of short rows
   jacobian: { row: 30_000, byte: 60 }, // bytes of the result
 };
 
@@ -132,8 +132,9 @@ function secondsOnCpu(work: Work): number {
 
 function cpuCostOf({ operation, k, contiguous, elementBytes }: Work): CpuCost {
   if (operation === 'softmaxJacobian') return cpuCosts.jacobian;
-  if (operation === 'rowMax') return contiguous ? cpuCosts.maxOfRows : cpuCosts.maxOfColumns;
-  return contiguous && k * elementBytes > shortRowBytes ? cpuCosts.softmaxOfRows : cpuCosts.softmaxOfColumns;
+  const asRows = contiguous && k * elementBytes > shortRowBytes;
+  if (operation === 'rowMax') return asRows ? cpuCosts.maxOfRows : cpuCosts.maxOfColumns;
+  return asRows ? cpuCosts.softmaxOfRows : cpuCosts.softmaxOfColumns;
 }
 
 function secondsOnGpu(work: Work, { upload, download, staging, launch }: AutoCosts): number {

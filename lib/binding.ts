@@ -12,10 +12,19 @@ export type FloatArray = Float32Array | Float64Array;
 
 /**
  * The native functions take positional primitives. Element (o, j, i) of x lies at (o * k + j) * inner + i. They check
- * types, lengths and overlap again before anything is written.
+ * types, lengths and overlap again before anything is written. `isNew`: `out` was allocated for this call; how it is
+ * written depends on that, and no bit of it.
  */
 export interface NativeLibrary {
-  softmax(x: FloatArray, out: FloatArray, outer: number, k: number, inner: number, threads: number): void;
+  softmax(
+    x: FloatArray,
+    out: FloatArray,
+    outer: number,
+    k: number,
+    inner: number,
+    threads: number,
+    isNew?: boolean,
+  ): void;
   rowMax(
     x: FloatArray,
     max: FloatArray,
@@ -25,13 +34,20 @@ export interface NativeLibrary {
     inner: number,
     threads: number,
   ): void;
-  softmaxJacobian(x: FloatArray, out: FloatArray, rows: number, k: number, threads: number): void;
+  softmaxJacobian(
+    x: FloatArray,
+    out: FloatArray,
+    rows: number,
+    k: number,
+    threads: number,
+    isNew?: boolean,
+  ): void;
   small: NativeSmallCalls;
   /** For a large new array, before its first element is written: makes its memory cheaper to use. */
   prepareResult(array: FloatArray | Int32Array): void;
   /** For tests: the work in nanoseconds, 35,000 at first, that is worth one more thread. */
   setWorkPerThread(nanoseconds: number): void;
-  /** For tests: the size of results in bytes, 8 MiB at first, that are written past the caches. */
+  /** For tests: the size of results in bytes, 8 MiB at first, that are written past the caches; a sixteenth for new ones. */
   setPastCachesFrom(bytes: number): void;
   cpuInfo(): { isa: string; available: string[]; threads: boolean; passiveWait: boolean };
   cuda: NativeCuda;

@@ -33,7 +33,7 @@ export function softmaxOnCpu(
     putLogits(data, type, layout).softmax();
     takeResults(out, type, elements);
   } else {
-    native().softmax(data, out, outer, k, inner, threads);
+    native().softmax(data, out, outer, k, inner, threads, isNew);
   }
 }
 
@@ -76,7 +76,7 @@ export function jacobianOnCpu(
     putLogits(data, type, layout).softmaxJacobian();
     takeResults(out, type, entries);
   } else {
-    native().softmaxJacobian(data, out, rows, k, threads);
+    native().softmaxJacobian(data, out, rows, k, threads, isNew);
   }
 }
 

@@ -49,6 +49,12 @@ inline bool is_absent(napi_env env, napi_value value) {
   return napi_typeof(env, value, &type) == napi_ok && (type == napi_undefined || type == napi_null);
 }
 
+// False for anything but true.
+inline bool is_true(napi_env env, napi_value value) {
+  bool is_set = false;
+  return napi_get_value_bool(env, value, &is_set) == napi_ok && is_set;
+}
+
 // False for anything but a number that is not negative. JavaScript has already refused fractions.
 inline bool read_size(napi_env env, napi_value value, int64_t* size) {
   return napi_get_value_int64(env, value, size) == napi_ok && *size >= 0;

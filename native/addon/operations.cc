@@ -20,7 +20,7 @@ constexpr auto kExpectedThreads = "Expected an integer of at least 1 for threads
 }  // namespace
 
 napi_value softmax(napi_env env, napi_callback_info info) {
-  const Arguments<6> arguments(env, info);
+  const Arguments<7> arguments(env, info);
   SoftmaxCall call;
   int threads;
   if (!read_softmax(env, arguments.value, &call)) return nullptr;
@@ -29,7 +29,7 @@ napi_value softmax(napi_env env, napi_callback_info info) {
   if (sizes.count == 0) return nullptr;
   return run(env, call.x, [&](auto* logits) {
     return cpu::softmax(logits, static_cast<decltype(logits)>(call.out.data), {sizes.outer, sizes.k, sizes.inner},
-                        threads);
+                        threads, is_true(env, arguments[6]));
   });
 }
 
@@ -48,7 +48,7 @@ napi_value row_max(napi_env env, napi_callback_info info) {
 }
 
 napi_value softmax_jacobian(napi_env env, napi_callback_info info) {
-  const Arguments<5> arguments(env, info);
+  const Arguments<6> arguments(env, info);
   JacobianCall call;
   int threads;
   if (!read_jacobian(env, arguments.value, &call)) return nullptr;
@@ -56,7 +56,8 @@ napi_value softmax_jacobian(napi_env env, napi_callback_info info) {
   const JacobianSizes& sizes = call.sizes;
   if (sizes.entries == 0) return nullptr;
   return run(env, call.x, [&](auto* logits) {
-    return cpu::softmax_jacobian(logits, static_cast<decltype(logits)>(call.out.data), sizes.rows, sizes.k, threads);
+    return cpu::softmax_jacobian(logits, static_cast<decltype(logits)>(call.out.data), sizes.rows, sizes.k, threads,
+                                 is_true(env, arguments[5]));
   });
 }
 

@@ -122,9 +122,8 @@ inline Sum<V> sum_columns(V exponent, int n, Terms terms) {
   return fold_columns(exponent, n, on_grid, rest);
 }
 
-// A register of short rows in a tile, whose logits become the first halves of exponentials, and then probabilities; and
-// what they add up to. In steps, each of which is taken for a few groups of rows before the next: a step's operations
-// wait for each other.
+// A register of short rows in a tile, their exponentials and what they add up to, and probabilities. In steps, each of
+// which is taken for a few groups of rows before the next: a step's operations wait for each other.
 template <class V, class T = Scalar<V>>
 struct SideBySide {
   static constexpr int W = Lanes<V>::width;
@@ -133,6 +132,7 @@ struct SideBySide {
   T* tail;
   V max;
   V shift;
+  V lowest;       // the smallest logit, as shifted
   bool ordinary;  // all logits of all lanes are
   Sum<V> sum;
   Pair<V> inverse;
@@ -141,29 +141,27 @@ struct SideBySide {
 
   static constexpr int64_t memory_elements(int columns) { return 2 * columns * W; }
 
-  SideBySide() = default;
-
-  SideBySide(T* tile, T* memory, int columns) {
-    read(tile, memory, columns);
-    add(kDirectly<V>);
-    fold();
-  }
-
-  void read(T* tile, T* memory, int columns) {
+  // The first halves of the exponentials go to `heads`, which may be the tile itself.
+  void read(const T* tile, T* heads, T* memory, int columns) {
     k = columns;
-    head = tile;
+    head = heads;
     tail = memory;
     rest_ = memory + k * W;
+    logits_ = tile;
     LaneRanges<V> range;
     for (int j = 0; j < k; j++) range.include(Lanes<V>::load(tile + j * W));
     max = range.max;
     shift = shift_of(max);
+    lowest = range.min - shift;
     exponent_ = chunk_exponent(max - shift);
-    ordinary = !Lanes<V>::any_less(range.min - shift, ordinary_from(exponent_));
+    ordinary = !Lanes<V>::any_less(lowest, ordinary_from(exponent_));
   }
 
-  // Meanwhile the writer, where there is one, goes on with the results before.
-  void add(Writer<V>* writer) { on_grid_ = ordinary ? add_kept<true>(writer) : add_kept<false>(writer); }
+  // Meanwhile the writer, where there is one, goes on with the results before, and as many logits from `next` on, where
+  // that is not null, are fetched to the cache.
+  void add(Writer<V>* writer, const T* next) {
+    on_grid_ = ordinary ? add_kept<true>(writer, next) : add_kept<false>(writer, next);
+  }
 
   void fold() {
     sum = fold_columns(exponent_, k, on_grid_, rest_);
@@ -189,26 +187,29 @@ struct SideBySide {
     T* head;
     T* tail;
     Writer<V>* writer;
+    const T* next;
     template <class Block>
     SOFTMAX_FN Pair<Block> at(int j) const {
       const Pair<Block> term = terms.template at<Block>(j);
       Lanes<Block>::store(head + j * W, term.head);
       Lanes<Block>::store(tail + j * W, term.tail);
-      if (writer) {
-        for (int i = 0; i < Lanes<Block>::width; i += W) writer->step();
+      for (int i = 0; i < Lanes<Block>::width; i += W) {
+        if (writer) writer->step();
+        if (next) __builtin_prefetch(next + j * W + i);
       }
       return term;
     }
   };
 
   template <bool all_ordinary>
-  V add_kept(Writer<V>* writer) {
-    const TermsOf<V, all_ordinary> terms = {head, shift, exp_reference(exponent_)};
-    return add_columns<cpu::kShortRow<T>, V>(k, KeptTerms<all_ordinary>{terms, head, tail, writer}, rest_);
+  V add_kept(Writer<V>* writer, const T* next) {
+    const TermsOf<V, all_ordinary> terms = {logits_, shift, exp_reference(exponent_)};
+    return add_columns<cpu::kShortRow<T>, V>(k, KeptTerms<all_ordinary>{terms, head, tail, writer, next}, rest_);
   }
 
   Pair<V> term(int j) const { return {Lanes<V>::load(head + j * W), Lanes<V>::load(tail + j * W)}; }
 
+  const T* logits_;
   T* rest_;
   V exponent_;
   V on_grid_;
@@ -223,15 +224,17 @@ inline int groups_together(int k) {
   return fit < kGroupsTogether ? fit : kGroupsTogether;
 }
 
-// Probabilities of `count` groups in place, group g at tiles + g * apart; as many as groups_together(k) at most.
+// Probabilities of `count` groups in place, group g at tiles + g * apart; as many as groups_together(k) at most. `next`
+// is where the logits after theirs lie, or null.
 template <class V, class T>
-inline void softmax_groups(T* tiles, int64_t apart, int count, int k, Writer<V>* writer) {
+inline void softmax_groups(T* tiles, int64_t apart, int count, int k, Writer<V>* writer, const T* next) {
   alignas(64) T memory[SideBySide<V>::memory_elements(cpu::kShortRow<T>)];
   SideBySide<V> groups[kGroupsTogether];
   for (int g = 0; g < count; g++) {
-    groups[g].read(tiles + g * apart, memory + SideBySide<V>::memory_elements(g * k), k);
+    T* tile = tiles + g * apart;
+    groups[g].read(tile, tile, memory + SideBySide<V>::memory_elements(g * k), k);
   }
-  for (int g = 0; g < count; g++) groups[g].add(writer);
+  for (int g = 0; g < count; g++) groups[g].add(writer, next ? next + g * k * SideBySide<V>::W : nullptr);
   for (int g = 0; g < count; g++) groups[g].fold();
   for (int g = 0; g < count; g++) groups[g].write_probabilities(tiles + g * apart);
 }
@@ -439,7 +442,10 @@ struct ShortRows {
   // Where quad number c begins: the last one overlaps another rather than the next row.
   int quad_start(int c) const { return c + quad <= k || k < quad ? c : k - quad; }
 
-  void load(T* tile) const {
+  // Calls visit(first, columns) for every quad of columns: the logits from number `first` on. Where rows are shorter than
+  // a quad, what comes after them does not matter.
+  template <class Visit>
+  SOFTMAX_FN void for_quads(Visit visit) const {
     alignas(64) T buffer[room];
     const T* from = x;
     if (rows < W || (k < quad && rows * k < W * k + quad)) {
@@ -452,8 +458,14 @@ struct ShortRows {
       V columns[quad];
       const int first = quad_start(c);
       Lanes<V>::load_quads(from + first, k, columns);
-      for (int j = 0; j < quad; j++) Lanes<V>::store(tile + (first + j) * W, columns[j]);
+      visit(first, columns);
     }
+  }
+
+  void load(T* tile) const {
+    for_quads([&](int first, const V* columns) SOFTMAX_INLINED {
+      for (int j = 0; j < quad; j++) Lanes<V>::store(tile + (first + j) * W, columns[j]);
+    });
   }
 
   // Writes the rows of a tile one after another, and beyond them where they are shorter than a quad.
@@ -476,6 +488,8 @@ struct ShortRows {
   }
 };
 
+// Logits are loaded in bursts, between which memory would stand idle: those of the next groups are fetched while these
+// are added up. (Rows of 32 logits in DRAM: 0.87 ns for a logit instead of 1.2; in the cache it is 0.84.)
 template <class V, class T>
 inline void softmax_short_rows(const T* x, T* y, int64_t rows, int k, Writer<V>* writer) {
   constexpr int W = Lanes<V>::width, quad = Lanes<V>::quad;
@@ -488,7 +502,7 @@ inline void softmax_short_rows(const T* x, T* y, int64_t rows, int k, Writer<V>*
     const int groups = static_cast<int>((n + W - 1) / W);
     const auto source = [&](int g) { return ShortRows<V>{x + (row + g * W) * k, k, rows - row - g * W}; };
     for (int g = 0; g < groups; g++) source(g).load(tiles + g * apart);
-    softmax_groups(tiles, apart, groups, k, writer);
+    softmax_groups(tiles, apart, groups, k, writer, x + (row + n) * k);
     if (writer) writer->finish();
     for (int g = 0; g < groups; g++) {
       if (writer) {
@@ -545,7 +559,7 @@ inline void softmax_side_by_side(const Source& source, int64_t k, T* tile) {
     const int together = groups_together<T>(n);
     for (int g = 0; g < groups; g += together) {
       const int count = static_cast<int>(smaller(together, groups - g));
-      softmax_groups(tile + g * n * W, n * W, count, n, kDirectly<V>);
+      softmax_groups<V, T>(tile + g * n * W, n * W, count, n, kDirectly<V>, nullptr);
     }
     return source.transform(0, n, tile, true, AsItIs<V>());
   }

@@ -14,9 +14,10 @@ struct Layout {
   int64_t inner;
 };
 
-// y may be x itself; otherwise the two must not overlap. `threads` is the most that may be used.
+// y may be x itself; otherwise the two must not overlap. `threads` is the most that may be used. `is_new`, of y or the
+// Jacobian: the caller has just allocated it. That changes how it is written, and no bit of it.
 template <class T>
-Status softmax(const T* x, T* y, Layout layout, int threads);
+Status softmax(const T* x, T* y, Layout layout, int threads, bool is_new = false);
 
 // argmax may be null. NaN wins over every number; the first index wins among equals; k = 0 gives -inf and -1.
 template <class T>
@@ -24,13 +25,13 @@ Status row_max(const T* x, T* max, int32_t* argmax, Layout layout, int threads);
 
 // jacobian is (rows, k, k): J[i][j] = p_i * (delta_ij - p_j).
 template <class T>
-Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int threads);
+Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int threads, bool is_new = false);
 
 // The work, estimated in nanoseconds, that is worth one more thread. For tests, which set it to 0 so that small arrays
 // too are computed on several threads.
 void set_work_per_thread(int64_t nanoseconds);
 
-// The size of results, in bytes, that are written past the caches. For tests too.
+// The size of results, in bytes, that are written past the caches; new ones are from a sixteenth of it on. For tests too.
 void set_past_caches_from(int64_t bytes);
 
 // The instruction sets this build holds and this processor runs, best last; a null pointer ends the list.

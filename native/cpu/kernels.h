@@ -39,8 +39,8 @@ struct Kernels {
   T (*row_shift)(T row_max);
   void (*probabilities)(const T* x, T* y, T shift, PartialSum<T> sum, int64_t first, int64_t last, bool past_caches);
 
-  // The maximum of a row and its first index, NaN above all; index -1 for an empty one.
-  void (*row_max)(const T* x, int64_t k, T* max, int32_t* argmax);
+  // The maxima of contiguous rows, or of columns, and their first indices, NaN above all; index -1 for an empty one.
+  void (*row_max)(const T* x, int64_t rows, int64_t k, T* max, int32_t* argmax);
   void (*column_max)(const T* x, int64_t k, int64_t stride, int64_t columns, T* max, int32_t* argmax);
 
   // The Jacobians of contiguous rows.

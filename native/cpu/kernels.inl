@@ -96,7 +96,14 @@ struct KernelsFor {
     write_probabilities<V>(x, y, first, last, row, kDirectly<V>);
   }
 
-  static void row_max(const T* x, int64_t k, T* max, int32_t* argmax) { row_max_along<V>(x, k, max, argmax); }
+  static void row_max(const T* x, int64_t rows, int64_t k, T* max, int32_t* argmax) {
+    if (rows > 1 && k >= 1 && k <= cpu::kShortRow<T> && W > 1) {
+      return row_max_short<V>(x, rows, static_cast<int>(k), max, argmax);
+    }
+    for (int64_t row = 0; row < rows; row++) {
+      row_max_along<V>(x + row * k, k, max + row, argmax ? argmax + row : nullptr);
+    }
+  }
 
   static void column_max(const T* x, int64_t k, int64_t stride, int64_t columns, T* max, int32_t* argmax) {
     for (int64_t i = 0; i < columns; i += W) {

@@ -11,7 +11,7 @@ import { makeRows } from '../support/measure.ts';
 import type { Random } from '../support/random.ts';
 import { randomFrom } from '../support/random.ts';
 import type { FloatArray, Format } from '../support/ulp.ts';
-import { FORMATS } from '../support/ulp.ts';
+import { FLOAT32, FORMATS } from '../support/ulp.ts';
 
 // Small arrays too are computed on as many threads as a call allows.
 native().setWorkPerThread(0);
@@ -231,6 +231,26 @@ describe.each(byName(FORMATS))('the Jacobian in %s has the same bits', (_format,
     }
   });
 
+  it('in a batch of ordinary rows, which take their exponentials once', () => {
+    const random = randomFrom(24);
+    for (const k of [...EVERY_K_TO_300.slice(1, 20), 31, 32, 33, 63, 64, 65, 128]) {
+      for (const distribution of [gaussian(1), gaussian(3), gaussian(3, 100), gaussian(8), gaussian(12)]) {
+        const rows = 67;
+        const x = makeRows(distribution, rows, k, random, format);
+        // Some logits are subnormal numbers, or as small as makes their exponentials 1.
+        for (let row = 0; row < rows; row += 5)
+          x[row * k + random.below(k)]! *= 2 ** (format.minExponent - 10);
+        for (let row = 1; row < rows; row += 5) x[row * k + random.below(k)]! *= 2 ** -60;
+        const actual = softmaxJacobian(x, { shape: [rows, k], threads: 1 });
+        for (let row = 0; row < rows; row++) {
+          const expected = softmaxJacobian(x.slice(row * k, (row + 1) * k), { threads: 1 });
+          const block = actual.subarray(row * k * k, (row + 1) * k * k);
+          expectSameBits(block, expected, `${distribution.name}, k = ${k}, row ${row}`);
+        }
+      }
+    }
+  });
+
   it('for many rows on 1 to 4 threads', () => {
     const random = randomFrom(21);
     for (const [rows, k] of [
@@ -285,6 +305,7 @@ describe.each(byName(FORMATS))(
       native().setPastCachesFrom(0);
       compute(out);
       expectSameBits(out, expected, context);
+      expectSameBits(compute(), expected, `${context}, new`);
       expect(array.subarray(0, 20).every((value) => value === 0.1875)).toBe(true);
       expect(array.subarray(20 + length).every((value) => value === 0.1875)).toBe(true);
     }
@@ -328,7 +349,44 @@ describe.each(byName(FORMATS))(
   },
 );
 
+it('results in memory that nobody has used, which are not written past the caches, have the same bits', () => {
+  // Larger than what malloc keeps: the system finds these pages when they are written.
+  const k = 1000;
+  const rows = 9;
+  const x = mixedRows(rows, k, randomFrom(43), FLOAT32);
+  const used = new Float32Array(rows * k * k).fill(1);
+  softmaxJacobian(x, { shape: [rows, k], out: used });
+  expectSameBits(softmaxJacobian(x, { shape: [rows, k] }), used, 'a new result');
+  const unused = new Float32Array(rows * k * k);
+  expectSameBits(softmaxJacobian(x, { shape: [rows, k], out: unused }), used, 'a new array as out');
+});
+
 describe.each(byName(FORMATS))('rowMax in %s gives the same', (_format, format) => {
+  it('in batches of short rows of special values as one element after the other', () => {
+    const random = randomFrom(31);
+    const values = [-Infinity, -Infinity, -1, -0, 0, 0.5, 0.5, 3, Infinity, NaN];
+    for (const k of [...EVERY_K_TO_300.slice(0, 20), 31, 33, 63, 64, 65, 127, 128, 129]) {
+      // Of the rows some have all of the values, and some no more than the first few.
+      const rows = 75;
+      const x = format.array(rows * k).map((_, i) => values[random.below(1 + (Math.floor(i / k) % 10))]!);
+      const expected = { max: format.array(rows), argmax: new Int32Array(rows) };
+      for (let row = 0; row < rows; row++) {
+        let best = 0;
+        const of = (j: number): number => x[row * k + j]!;
+        for (let j = 1; j < k; j++) {
+          if (of(j) > of(best) || (Number.isNaN(of(j)) && !Number.isNaN(of(best)))) best = j;
+        }
+        expected.max[row] = of(best);
+        expected.argmax[row] = best;
+      }
+      for (const count of [2, 3, 15, 16, 17, rows]) {
+        const actual = rowMax(x.subarray(0, count * k), { shape: [count, k] });
+        expectSameBits(actual.max, expected.max.subarray(0, count), `${count} rows, k = ${k}`);
+        expect(actual.argmax, `${count} rows, k = ${k}`).toEqual(expected.argmax.slice(0, count));
+      }
+    }
+  });
+
   it('along any axis, at any alignment, on 1 to 4 threads', () => {
     const random = randomFrom(30);
     const cases = [

@@ -45,6 +45,14 @@ describe('the native softmax', () => {
     expect(call(new Float32Array(0), new Float32Array(0), 0, 0, 0, 1)).toBeUndefined();
   });
 
+  it.each([true, false, undefined, null, 1, 'yes', {}])('gives the same whether out is new: %s', (isNew) => {
+    const [result, usual] = [new Float32Array(6), new Float32Array(6)];
+    call(x, usual, 1, 2, 3, 1);
+    call(x, result, 1, 2, 3, 1, isNew);
+    expect(result[0]! + result[3]!).toBeCloseTo(1, 6);
+    expect([...result]).toEqual([...usual]);
+  });
+
   it.each<[string, unknown[], Refusal]>([
     ['no arguments', [], wrongType(/for x /)],
     ...notFloats.map((value): [string, unknown[], Refusal] => [
