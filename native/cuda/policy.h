@@ -137,21 +137,28 @@ constexpr int64_t registers_per_thread(const Plan& plan, int64_t element_size, i
   const bool wide = element_size == 8, newest = compute_capability >= 100;
   switch (plan.regime) {
     case Regime::tile:
-      if (wide)
-        return plan.elements == 8 ? newest ? 113 : 84 : plan.elements == 16 ? newest ? 146 : 120 : newest ? 210 : 160;
-      return plan.elements == 8 ? 72 : plan.elements == 16 ? newest ? 104 : 89 : 128;
+      if (wide) {
+        return plan.elements == 2   ? 60
+               : plan.elements == 4 ? 81
+               : plan.elements < 32 ? compute_capability < 90 && plan.elements == 8 ? 100 : 126
+               : newest             ? 224
+                                    : 168;
+      }
+      if (plan.elements == 32) return plan.stride == 1 ? 128 : 168;
+      return plan.elements == 2 ? 40 : plan.elements == 4 ? 53 : plan.elements == 8 ? 64 : 80;
     case Regime::warp:
-      return plan.elements == 16 ? compute_capability == 90 ? 64 : 72 : 128;
+      return plan.elements == 16 ? 64 : 108;
     case Regime::block:
     case Regime::cluster:
+      return 128;
     case Regime::shared:
     case Regime::stream:
-      return 128;
+      return wide ? 168 : 112;
     case Regime::columns:
       return wide ? 128 : 80;
     case Regime::split:
     case Regime::split_columns:
-      return wide ? 160 : 112;
+      return wide ? 168 : 120;
   }
   return 255;
 }
@@ -345,7 +352,8 @@ inline Plan shared(int64_t rows, int64_t k, int64_t element_size, int blocks_per
   Plan plan = deal_chunks(rows, k, element_size, blocks_per_row);
   plan.regime = Regime::shared;
   const int64_t chunks_per_warp = has_async_copies(device.compute_capability) ? 2 : 1;
-  plan.warps = static_cast<int>(least(2 * kWarps, ceil_div(plan.chunks_per_block, chunks_per_warp)));
+  const int64_t most_warps = element_size == 4 ? 16 : 12;  // that registers allow
+  plan.warps = static_cast<int>(least(most_warps, ceil_div(plan.chunks_per_block, chunks_per_warp)));
   plan.shared_bytes += chunk_bytes(element_size, plan.chunks_per_block);
   return plan;
 }
@@ -453,25 +461,27 @@ inline Plan columns(Layout layout, int64_t element_size, const DeviceProperties&
 
 namespace policy {
 
-// Instructions of a thread for each element of float32 (in the PTX of 9.0). Exponential, sum and product take 56, or
-// 45 and 46 where the exponential is computed twice; 48 where a lane has a row's vectors, so that less is left over. To
-// copy an element to and from a tile takes 44, or 65 along another axis.
+// Instructions of a thread for each element of float32, as counted on an H100: 46 for exponential, sum, product and
+// copies where the exponential is kept, and 200 for a row's reference, the exchanges of its sum and its division, in
+// every lane that works on it.
 inline double instructions_per_element(const Plan& plan, Layout layout) {
   const auto k = static_cast<double>(layout.k);
   switch (plan.regime) {
     case Regime::tile: {
       // Lanes beyond the row's columns compute along.
-      const auto columns = static_cast<double>(ceil_div(layout.k, plan.lanes_per_row) * plan.lanes_per_row);
-      return 56 * columns / k + (layout.inner > 1 ? 65 : 44);
+      const auto lanes = static_cast<double>(plan.lanes_per_row);
+      const auto columns = static_cast<double>(ceil_div(layout.k, plan.lanes_per_row));
+      return (46 * columns + 200) * lanes / k + (layout.inner > 1 ? 8 : 5);
     }
     case Regime::warp:
     case Regime::block:
     case Regime::cluster: {
       const auto columns = static_cast<double>(ceil_div(layout.k, 128) * 128);  // a vector of each of 32 lanes
-      return 48 * columns / k;
+      return 49 * columns / k;
     }
     case Regime::shared:
     case Regime::stream:
+      return 150;  // 91, and as much time again at barriers and for one block or two alone in a multiprocessor
     case Regime::split:
       return 91;
     case Regime::columns:

@@ -128,12 +128,11 @@ struct RowsOfLaunch {
 
 template <int V>
 __global__ void __launch_bounds__(512, 1) block_softmax(const float* x, float* y, RowsOfLaunch deal) {
-  const int64_t k = deal.k;  // 64 bits for all places that are calculated with it
   int row = static_cast<int>(blockIdx.x / static_cast<unsigned>(deal.blocks_per_row));
   const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(deal.blocks_per_row));
   const int chunk = rank * warps_of_block() + warp_of_thread();
   const int first = chunk * kChunk;
-  const int n = first < deal.k ? smaller(deal.k - first, kChunk) : 0;
+  const int n = chunk < deal.chunks ? smaller(deal.k - first, kChunk) : 0;
   const BlocksOfRow blocks{deal.blocks_per_row};
   // Every other row has its sums in the same place: while some warps still read those of one, others put the next.
   auto* const sums = reinterpret_cast<PartialSum<float>*>(shared_memory());
@@ -142,16 +141,16 @@ __global__ void __launch_bounds__(512, 1) block_softmax(const float* x, float* y
 
   if (has_async_copies() && deal.staged) {
     staged.clear();
-    staged.start(x + row * k + first, n);
+    staged.start(x + static_cast<int64_t>(row) * deal.k + first, n);
   }
   blocks.wait_for_start();
   for (int first_slot = 0; row < deal.rows; row += deal.at_once, first_slot = deal.slots - first_slot) {
-    const int64_t offset = row * k + first;
+    const int64_t offset = static_cast<int64_t>(row) * deal.k + first;
     const ChunkOfRow mine{x + offset, y + offset, sums + first_slot, deal.chunks, chunk, n, blocks};
     Columns<float, V, 32> columns;
     if (has_async_copies() && deal.staged) {
       staged.load(columns, mine.x);
-      if (deal.at_once < deal.rows - row) staged.start(mine.x + deal.at_once * k, n);
+      if (deal.at_once < deal.rows - row) staged.start(mine.x + static_cast<int64_t>(deal.at_once) * deal.k, n);
     } else {
       columns.load(mine.x, n, lane_of_thread());
     }

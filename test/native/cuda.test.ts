@@ -265,10 +265,9 @@ describe('the launch policy, for rows of every length', () => {
     for (const { device, elementSize, ranges } of select('softmax', 'many')) {
       const type = elementSize === 4 ? 'float' : 'double';
       for (const { regime, registers, first, last } of ranges) {
-        const elements = last <= 256 ? '8' : first > 256 && last <= 512 ? '16' : '(8|16|32)';
         const kernel = {
-          tile: `tile_softmax<${type}, ${elements}>`,
-          warp: `warp_softmax<\\d, ${first > 512 ? '32' : '(16|32)'}>`,
+          tile: `tile_softmax<${type}, `,
+          warp: `warp_softmax<${first > 512 ? '32' : '(16|32)'}>`,
           block: 'block_softmax',
           cluster: 'block_softmax',
           shared: `stream_softmax<${type}, \\d, true>`,
