@@ -11,6 +11,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
+export NO_COLOR=1
 dry_run=
 if [ "${1:-}" = --dry-run ]; then
   dry_run=_emulated
@@ -54,12 +55,12 @@ sanitize() {
 step 240 build npm run ensure-built
 if [ -n "$dry_run" ]; then
   step 60 bits "$programs/cuda_bits_emulated" few
-  step 100 tests npx vitest run --project=emulated-sm_90 test/cuda
+  step 100 tests npm exec -- vitest run --project=emulated-sm_90 test/cuda
 else
   step 60 bits "$programs/cuda_bits" quick lesser
   step 30 golden bash -c 'same_hashes build/programs/golden_hashes_cuda'
   step 30 warp-tree "$programs/warp_tree"
-  step 100 tests npx vitest run --project=gpu
+  step 100 tests npm run --silent test:gpu
 fi
 step 330 bench node bench/gpu.mjs ${dry_run:+--dry-run} ${PEER_SECONDS:+--peer-seconds $PEER_SECONDS} --json "$results/gpu.json"
 if [ -z "$dry_run" ]; then

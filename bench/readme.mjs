@@ -4,6 +4,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { goalLines } from './goals.mjs';
+import { gpuGoals, gpuTable } from './gpu-tables.mjs';
 import { plotsOf } from './plots.mjs';
 import { duration, find, machineOf, nameOf, ownName, roofOf, significant, tableOf } from './tables.mjs';
 
@@ -23,10 +24,16 @@ export function generated() {
     if (existsSync(new URL(file, root))) reports[suite] = JSON.parse(read(file));
   }
   const accuracy = JSON.parse(read('bench/results/accuracy.json'));
-  const readme = replaced(read('README.md'), 'accuracy', accuracyTable(accuracy));
+  const gpu = JSON.parse(read('bench/results/gpu.json'));
+  const tables = { accuracy: accuracyTable(accuracy), speed: speedTable(reports), gpu: gpuTable(gpu) };
+  const readme = Object.entries(tables).reduce(
+    (text, [name, table]) => replaced(text, name, table),
+    read('README.md'),
+  );
   return [
-    ['README.md', replaced(readme, 'speed', speedTable(reports))],
+    ['README.md', readme],
     ['bench/README.md', replaced(read('bench/README.md'), 'goals', goalsTable(reports))],
+    ['bench/gpu-notes.md', replaced(read('bench/gpu-notes.md'), 'goals', gpuGoals(gpu))],
     ...Object.values(reports)
       .flatMap(plotsOf)
       .map(([name, svg]) => [`bench/results/${name}`, svg]),

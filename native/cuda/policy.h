@@ -259,7 +259,7 @@ inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& de
   const int64_t tile_bytes = bytes_of_tile(device);
   const int64_t share = ceil_div(rows, 2 * device.multiprocessors);
   int64_t wanted = least(ceil_div(tile_bytes, k * element_size), most(groups, share));
-  wanted = ceil_div(wanted, groups) * groups;
+  wanted = most(1, (wanted + groups / 2) / groups) * groups;
   // Whole lines of 128 bytes of the inner axis where they fit, never less than a sector.
   const int64_t line = 128 / element_size, most_bytes = most(kColumnTileBytes, 2 * tile_bytes);
   int64_t width = 32 / element_size;
@@ -352,7 +352,7 @@ inline Plan shared(int64_t rows, int64_t k, int64_t element_size, int blocks_per
   Plan plan = deal_chunks(rows, k, element_size, blocks_per_row);
   plan.regime = Regime::shared;
   const int64_t chunks_per_warp = has_async_copies(device.compute_capability) ? 2 : 1;
-  const int64_t most_warps = element_size == 4 ? 16 : 12;  // that registers allow
+  constexpr int64_t most_warps = 12;  // that the registers of float64 allow
   plan.warps = static_cast<int>(least(most_warps, ceil_div(plan.chunks_per_block, chunks_per_warp)));
   plan.shared_bytes += chunk_bytes(element_size, plan.chunks_per_block);
   return plan;

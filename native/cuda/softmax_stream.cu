@@ -7,7 +7,7 @@ namespace softmax_native::cuda {
 
 // A block of regime `stream` has 8 warps at most, one of float64 in shared memory 12.
 template <class T, int V, bool in_shared>
-__global__ void __launch_bounds__(!in_shared ? 256 : sizeof(T) == 4 ? 512 : 384, 1)
+__global__ void __launch_bounds__(384, 1)
     stream_softmax(const T* x, T* y, int64_t k, int blocks_per_row, int64_t chunks_per_block, int chunks_per_slot) {
   const int64_t row = blockIdx.x / static_cast<unsigned>(blocks_per_row);
   const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(blocks_per_row));

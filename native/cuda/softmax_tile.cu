@@ -127,7 +127,8 @@ static cudaError_t launch_tile(const T* x, T* y, Layout layout, const Plan& plan
 template <int E, class T, int L>
 static cudaError_t launch_rows(const T* x, T* y, Layout layout, const Plan& plan, AdjacentLanes<L> lanes,
                                cudaStream_t stream) {
-  if constexpr (E >= kVector<T>) {
+  // Of float32 rows that fill 32 lanes with vectors have a warp's registers.
+  if constexpr (E >= kVector<T> && (L < kWarpLanes || sizeof(T) == 8)) {
     const int64_t columns_at_once = int64_t(L) * kVector<T>;
     const int64_t computed = policy::ceil_div(layout.k, columns_at_once) * columns_at_once;
     if (has_vectors(x, layout.k) && computed * 15 <= layout.k * 16)

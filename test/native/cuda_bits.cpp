@@ -218,8 +218,8 @@ void run_all(const DeviceProperties& device, bool quick) {
   const auto rows_of = [&](int64_t k) { return k <= 64 ? 300 : k <= 1024 ? 37 : k <= 4096 ? 12 : 3; };
   std::vector<int64_t> lengths;
   for (int64_t k = 1; k <= 70; k += quick ? 7 : 1) lengths.push_back(k);
-  for (const int64_t k :
-       {127, 128, 129, 255, 256, 257, 511, 512, 513, 1000, 1023, 1024, 1025, 2048, 2049, 4096, 8192, 8193}) {
+  for (const int64_t k : {2,   3,   4,    12,   127,  128,  129,  255,  256,  257,  320, 511,
+                          512, 513, 1000, 1023, 1024, 1025, 2048, 2049, 4096, 8192, 8193}) {
     lengths.push_back(k);
   }
   // One length, or two, of every regime of long rows, and their last and first ones.
@@ -247,7 +247,7 @@ void run_all(const DeviceProperties& device, bool quick) {
     if (!quick) run<T>({(k < 4000 ? 9 : k < 10000 ? 5 : 1) * device.multiprocessors + 3, k, 1}, device, k % 2, false);
   }
   if (!quick) run<T>({3, 1000001, 1}, device, 1, false);
-  for (const int64_t k : {1, 2, 5, 33, 200, 257, 513, 1000, 1024, 1025, 3000, 20000}) {
+  for (const int64_t k : {1, 2, 5, 12, 20, 33, 200, 257, 513, 1000, 1024, 1025, 3000, 20000}) {
     for (const int64_t inner : {2, 3, 7, 8, 33, 100}) {
       if (k > 1024 && (inner > 33 || quick)) continue;
       run<T>({k < 100 ? 13 : 3, k, inner}, device, inner % 2, false);
