@@ -427,7 +427,7 @@ struct Columns {
 
 // The sum of the n <= 1024 columns of a chunk in shared memory, by the lanes of a warp.
 template <class T>
-__device__ __noinline__ PartialSum<T> sum_of_shared(const T* chunk, int n, T shift) {
+__device__ SOFTMAX_NOINLINE PartialSum<T> sum_of_shared(const T* chunk, int n, T shift) {
   const int t = lane_of_thread();
   T max = -infinity<T>();
   for (int column = t; column < n; column += kWarpLanes) max = larger_logit(chunk[column], max);
@@ -488,7 +488,7 @@ __device__ __forceinline__ void write_probabilities(const T* logits, T* probabil
 // Merging is commutative to the bit, so that both partners of an exchange get the same. Called where a thousand columns
 // or more have been summed, so that its code need not be repeated in every place.
 template <class T>
-__device__ __noinline__ PartialSum<T> tree_of_lanes(PartialSum<T> part, int count) {
+__device__ SOFTMAX_NOINLINE PartialSum<T> tree_of_lanes(PartialSum<T> part, int count) {
 #pragma unroll 1
   for (int offset = 1; offset < count; offset *= 2) {
     PartialSum<T> other;

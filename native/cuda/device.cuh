@@ -20,6 +20,13 @@ static_assert(kChunk == kChunkColumns);
 constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr int kWarpLanes = 32;
 
+// A function of its own. The name that CUDA has for it is one that the headers of GCC's C++ library use.
+#if defined(SOFTMAX_EMULATED_CUDA)
+#define SOFTMAX_NOINLINE __attribute__((noinline))
+#else
+#define SOFTMAX_NOINLINE __noinline__
+#endif
+
 // The block's shared memory, of the size given at its launch.
 __device__ __forceinline__ unsigned char* shared_memory() {
 #if defined(SOFTMAX_EMULATED_CUDA)

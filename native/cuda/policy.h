@@ -203,7 +203,8 @@ constexpr double kInstructionRate = 128 * 1.7e9;
 // A tile holds about this much, all of which is on its way at a time where copies need no registers: two tiles or more
 // fit a multiprocessor at once, whatever their kernel's registers.
 constexpr int64_t bytes_of_tile(const DeviceProperties& device) {
-  return most(16 * 1024, static_cast<int64_t>(bytes_in_flight_wanted(device)) / 2);
+  const int64_t least_bytes = device.shared_per_multiprocessor < 96 * 1024 ? 16 * 1024 : 20 * 1024;
+  return most(least_bytes, static_cast<int64_t>(bytes_in_flight_wanted(device)) / 2);
 }
 
 // Whether copies from global to shared memory can be on their way without a register (device.cuh).
@@ -256,10 +257,18 @@ inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& de
   plan.lanes_per_row = static_cast<int>(power_of_two_from(ceil_div(k, plan.elements)));
   // No fewer rows than there are lanes to work on them, so far as the batch is large enough to keep every block busy.
   const int64_t groups = plan.warps * 32 / plan.lanes_per_row;
-  const int64_t tile_bytes = bytes_of_tile(device);
+  // Where lanes have few columns for what each does beside them, or float64, a block computes for longer: it is worth
+  // more that others have much on its way meanwhile.
+  const bool computes_long =
+      plan.lanes_per_row > 1 && (element_size == 8 || ceil_div(k, plan.lanes_per_row) < 3 * plan.elements / 4);
+  const int64_t tile_bytes =
+      computes_long && device.shared_per_multiprocessor >= 4 * 36 * 1024 ? 32 * 1024 : bytes_of_tile(device);
   const int64_t share = ceil_div(rows, 2 * device.multiprocessors);
   int64_t wanted = least(ceil_div(tile_bytes, k * element_size), most(groups, share));
-  wanted = most(1, (wanted + groups / 2) / groups) * groups;
+  // Of whole rounds of all lanes: rather one more, if four blocks of it fit a multiprocessor.
+  const int64_t rounded_up = ceil_div(wanted, groups) * groups;
+  const bool fits = 4 * (rounded_up * k * element_size + 16 + kSystemShared) <= device.shared_per_multiprocessor;
+  wanted = fits ? rounded_up : most(1, (wanted + groups / 2) / groups) * groups;
   // Whole lines of 128 bytes of the inner axis where they fit, never less than a sector.
   const int64_t line = 128 / element_size, most_bytes = most(kColumnTileBytes, 2 * tile_bytes);
   int64_t width = 32 / element_size;
@@ -595,7 +604,8 @@ inline Plan softmax_plan(Layout layout, int64_t element_size, const DeviceProper
   if (k <= (element_size == 4 ? kTileColumns : kChunkColumns)) return tile(layout, element_size, device);
   // A warp's vectors of whole rows, where few of its lanes go without.
   if (k <= kChunkColumns) {
-    const bool fills_warp = k % 4 == 0 && ceil_div(k, 128) * 128 * 15 <= k * 16;
+    const int64_t computed = ceil_div(k, 128) * 128;
+    const bool fills_warp = k % 4 == 0 && computed * 15 <= k * 16 && (computed <= 512 || computed >= 768);
     return element_size == 4 && fills_warp ? warp(rows, k) : tile(layout, element_size, device);
   }
 

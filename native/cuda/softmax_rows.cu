@@ -88,13 +88,13 @@ constexpr float kFarBelow = -40.0f;
 // The probabilities of such a chunk, or of a row that has none, from memory. Not a part of the kernel's own code, whose
 // registers it would cost.
 template <int V>
-__device__ __noinline__ void write_from_memory(const float* x, float* y, int n, RowScale<float> scale) {
+__device__ SOFTMAX_NOINLINE void write_from_memory(const float* x, float* y, int n, RowScale<float> scale) {
   write_probabilities<float, V>(x, y, n, scale);
 }
 
 // Rows that need a shift are summed again, from memory and 8 columns a lane at a time.
 template <int V>
-__device__ __noinline__ void shifted_block_softmax(ChunkOfRow mine, float shift) {
+__device__ SOFTMAX_NOINLINE void shifted_block_softmax(ChunkOfRow mine, float shift) {
   mine.blocks.wait_for_all();  // all have read the first sums before they change
   const int t = lane_of_thread();
   Columns<float, V, kGroup> columns;

@@ -236,9 +236,9 @@ describe('the launch policy, for rows of every length', () => {
         const twice = fast && regime === 'shared x16' ? 1.9 : undefined;
         // Columns of more than 1024 elements are copied by computed places, no more in the order of the array.
         const computed = elementSize === 4 && regime.startsWith('columns') ? 2.6 : undefined;
-        const fastTiles = fast && regime === 'tile' ? (wideTiles ? 1.8 : 1.4) : undefined;
+        const fastTiles = regime !== 'tile' ? undefined : inner > 1 ? 2 : fast ? 1.4 : undefined;
         const most =
-          twice ?? computed ?? fastTiles ?? (fast && inRegisters ? 1.5 : held ? 1.3 : fast ? 1.8 : 1.55);
+          twice ?? computed ?? fastTiles ?? (fast && inRegisters ? 1.5 : held ? 1.3 : fast ? 1.9 : 1.55);
         expect(step, `k = ${first}`).toBeLessThanOrEqual(most);
       }
     },
@@ -321,7 +321,7 @@ describe('the launch policy, for rows of every length', () => {
       for (const { regime, registers, first, last } of ranges) {
         const kernel = {
           tile: `tile_softmax<${type}, \\d+, \\d, ${inner === 1}, `,
-          warp: `warp_softmax<${first > 512 ? '32' : '(16|32)'}>`,
+          warp: `warp_softmax<${first > 512 ? '32' : last <= 512 ? '16' : '(16|32)'}>`,
           block: 'block_softmax',
           cluster: 'block_softmax',
           shared: `stream_softmax<${type}, \\d, true>`,

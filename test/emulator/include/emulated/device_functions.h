@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <memory>  // the one header of the standard library that uses the name __noinline__, so before it is a macro
 #include <type_traits>
 
 #include "vector_types.h"
@@ -12,7 +11,6 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
 // The most threads of a block, as a part of the kernel's symbol, where launches find it (kernel_name.cpp). It must be
 // written as a number; the name of a constant would be found as that name.
 #define __launch_bounds__(threads, ...) __attribute__((abi_tag("launch_bounds_" #threads)))
