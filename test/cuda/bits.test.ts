@@ -265,10 +265,14 @@ it.skipIf(emulator === undefined)('and every kernel of native/cuda was launched,
   expect(kernels.length).toBeGreaterThan(10);
   const launched = Object.keys(emulator!.launches()).map((name) => /(\w+<\w+)/.exec(name)?.[1]);
   const expected = kernels.flatMap((name) => [`${name}<float`, `${name}<double`]);
-  // Clusters hold longer columns than these, and float32 rows in registers; other GPUs split them.
-  const clusters = ['sm_90', 'sm_120'].includes(process.env['SOFTMAX_EMULATED_DEVICE'] ?? '');
   const missing = expected.filter((name) => !launched.includes(name));
-  expect(
-    missing.filter((name) => !(clusters && /^(column_(sums|probabilities)|stream_softmax<float)/.test(name))),
-  ).toEqual([]);
+  // Clusters hold longer columns than those that are split, and GPUs with asynchronous copies have other plans for all
+  // these rows of float32 than to read them twice or hold their logits alone.
+  const device = process.env['SOFTMAX_EMULATED_DEVICE'] ?? '';
+  const elsewhere = ['sm_90', 'sm_120'].includes(device)
+    ? /^(column_(sums|probabilities)|stream_softmax<float)/
+    : device === 'sm_80'
+      ? /^stream_softmax<float/
+      : /^$/;
+  expect(missing.filter((name) => !elsewhere.test(name))).toEqual([]);
 });

@@ -218,7 +218,6 @@ describe('the launch policy, for rows of every length', () => {
         // Nine columns go to two tiles, which take fewer at a time than the room is meant for.
         const fast = outrunsKernels(device);
         const inRegisters = /^(warp|block|cluster)/.test(regime);
-        const wideTiles = device === 'sm_100' && elementSize === 8 && inner === 9 && regime === 'tile';
         // Tiles have as many rows as their lanes work on at a time: some are smaller than they might be.
         const share =
           fast && inRegisters
