@@ -268,10 +268,10 @@ it.skipIf(emulator === undefined)('and every kernel of native/cuda was launched,
   const missing = expected.filter((name) => !launched.includes(name));
   // Clusters hold longer columns than those that are split, and GPUs with asynchronous copies have other plans for all
   // these rows of float32 than to read them twice or hold their logits alone.
-  const device = process.env['SOFTMAX_EMULATED_DEVICE'] ?? '';
-  const elsewhere = ['sm_90', 'sm_120'].includes(device)
+  const emulated = process.env['SOFTMAX_EMULATED_DEVICE'] ?? '';
+  const elsewhere = ['sm_90', 'sm_120'].includes(emulated)
     ? /^(column_(sums|probabilities)|stream_softmax<float)/
-    : device === 'sm_80'
+    : emulated === 'sm_80'
       ? /^stream_softmax<float/
       : /^$/;
   expect(missing.filter((name) => !elsewhere.test(name))).toEqual([]);
