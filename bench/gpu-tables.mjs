@@ -22,19 +22,21 @@ const shown = [
 /** Kernels beside a copy and beside the libraries that were measured. */
 export function gpuTable(report) {
   const peers = report.peers.libraries.filter(({ absent }) => absent === undefined);
-  const lines = shown.map(([operation, k]) => {
+  const lines = shown.flatMap(([operation, k]) => {
     // Of the same length the most rows; of 1,048,576 columns there are few only.
-    const own = kernelsOf(report, operation)
+    const [own] = kernelsOf(report, operation)
       .filter(({ dtype, shape, misaligned }) => dtype === 'float32' && shape[1] === k && !misaligned)
       .filter(({ shape }) => shape.length === 2 && (k !== 2 ** 20 || shape[0] === 4))
-      .reduce((a, b) => (b.shape[0] > a.shape[0] ? b : a));
-    return [
+      .toSorted((a, b) => b.shape[0] - a.shape[0]);
+    if (own === undefined) return [];
+    const cells = [
       `${operation} ${nameOf(own.shape)}`,
       `${significant(own.microseconds.median)} µs`,
       significant(own.bytes / own.microseconds.median / 1000),
       `${Math.round(100 * own.ratio)} %`,
       ...peers.map(({ peer }) => timesOf(report, peer, own)),
     ];
+    return [cells];
   });
   return [
     tableOf([['', 'time', 'GB/s', 'of a copy', ...peers.map(({ peer }) => peer)], ...lines]),
@@ -64,7 +66,7 @@ export function gpuGoals(report) {
     report.peers.cases
       .filter((c) => c.peer === peer)
       .map((c) => ({
-        value: Number(timesOf(report, peer, kernelOf(report, c))),
+        value: ratioOf(report, peer, kernelOf(report, c)),
         name: `${c.operation} ${nameOf(c.shape)}`,
       }));
   const bus = report.hostArrays
@@ -114,11 +116,17 @@ function kernelOf(report, { operation, shape }) {
   );
 }
 
-function timesOf(report, peer, own) {
+/** How many times as long a library takes; undefined where it was not measured. */
+function ratioOf(report, peer, own) {
   const other = report.peers.cases.find(
     (c) => c.peer === peer && c.operation === own.operation && String(c.shape) === String(own.shape),
   );
-  return other === undefined ? '' : significant(other.microseconds.median / own.microseconds.median);
+  return other && other.microseconds.median / own.microseconds.median;
+}
+
+function timesOf(report, peer, own) {
+  const ratio = ratioOf(report, peer, own);
+  return ratio === undefined ? '' : significant(ratio);
 }
 
 function steps(cases) {

@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
-# All that this library has to show on a real GPU, in one run of less than 8 minutes and without network: builds, compares
-# bits with the CPU's, runs the tests and compute-sanitizer, measures, and prints a short table last.
+# All that this library has to show on a real GPU, in one run of at most 8 minutes and without network: builds, compares
+# bits with the CPU's, runs the tests, measures, runs compute-sanitizer, and prints a short table last.
 #
 #   bench/gpu.sh [--dry-run] [FOLDER]
 #
-# Logs and gpu.json are written to FOLDER (build/gpu where none is given). --dry-run does all of it on the emulated device
-# of the tests, whose own checks take the sanitizer's place: its figures mean nothing.
+# Logs and gpu.json are written to FOLDER (build/gpu where none is given). --dry-run does it on the emulated device of the
+# tests, which has no golden hashes, and whose own checks take the sanitizer's place: its figures mean nothing.
 #
-# A step that fails or takes too long does not keep the next from running; the exit status tells.
+# A step that fails or takes too long does not keep the next from running, as long as there is time for it; the exit
+# status tells.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 export NO_COLOR=1
 dry_run=
 if [ "${1:-}" = --dry-run ]; then
-  dry_run=_emulated
+  dry_run=1
   shift
 fi
 results=${1:-build/gpu}
@@ -26,8 +27,9 @@ failed=0
 
 # step SECONDS NAME COMMAND...: the command's output goes to a log, of which the end is shown if it fails.
 step() {
-  local seconds=$1 name=$2 begin=$SECONDS status=0
+  local seconds=$1 name=$2 begin=$SECONDS status=0 left=$((475 - SECONDS))
   shift 2
+  if [ "$left" -lt "$seconds" ]; then seconds=$((left > 1 ? left : 1)); fi
   printf '== %s (after %s s)\n' "$name" "$SECONDS"
   timeout --kill-after=5 "$seconds" "$@" > "$results/$name.log" 2>&1 || status=$?
   if [ "$status" -ne 0 ]; then

@@ -18,7 +18,7 @@ struct PartialSum {
 };
 
 // `memory` is a kernel's own, as many elements as the function that stands beside the kernel says, and `past_caches`
-// tells it to write its results there, as they are larger than the caches.
+// tells it to write its results there, where the schedule expects that to be quicker.
 template <class T>
 struct Kernels {
   // Softmax of `rows` contiguous rows of k logits. Without memory it takes longer.

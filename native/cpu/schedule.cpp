@@ -174,6 +174,8 @@ void for_column_blocks(Layout layout, int64_t begin, int64_t end, Work work) {
 // on one thread, eight 0.7; eight of float64 would take twice as long.)
 template <class T>
 constexpr int64_t kFewColumns = 32 / sizeof(T);
+// The copy is as large as the array: of larger ones it would be more memory than a caller expects.
+constexpr int64_t kMostCopiedBytes = int64_t{1} << 28;
 
 template <class T>
 Status softmax_of_few_columns(const T* x, T* y, int64_t k, int64_t columns, int threads, T* rows) {
@@ -197,12 +199,13 @@ Status softmax_inner_axis(const T* x, T* y, Layout layout, int threads, bool is_
   const Kernels<T>& kernel = kernels<T>();
   const int64_t k = layout.k, inner = layout.inner;
   const int64_t rows = layout.outer * inner;
-  const bool past_caches = is_past_caches(x, y, rows * k, is_new);
-  if (layout.outer == 1 && inner <= kFewColumns<T> && k > kColumnsPerChunk) {
+  const bool is_copied = rows * k <= kMostCopiedBytes / static_cast<int64_t>(sizeof(T));
+  if (layout.outer == 1 && inner <= kFewColumns<T> && k > kColumnsPerChunk && is_copied) {
     const Scratch<T> memory(rows * k);
     if (memory.data) return softmax_of_few_columns(x, y, k, inner, threads, memory.data);
   }
   const bool scattered = inner < kColumnBlock;
+  const bool past_caches = !scattered && is_past_caches(x, y, rows * k, is_new);
   const int64_t items = scattered ? (rows + kColumnBlock - 1) / kColumnBlock : layout.outer * column_blocks(layout);
   std::atomic<bool> out_of_memory{false};
   parallel_for(items, threads, [&](int64_t begin, int64_t end) {

@@ -275,7 +275,8 @@ __device__ __forceinline__ T largest_of_lanes(T value, int lanes, int apart = 1)
 }
 
 // Whether the exponentials are kept between the sum and the division, the head in the logit's register and the tail in
-// one more. Float64 needs four registers a column for that: it computes those of more than 8 columns again.
+// one more. Float64 needs four registers a column for that: it keeps those of short rows with up to 8 columns in a
+// lane, and computes others again.
 template <class T, int E, class Lanes>
 constexpr bool kKeepsTerms = sizeof(T) == 4 || (Lanes::of_short_row && E <= 8);
 

@@ -1,9 +1,9 @@
 // Regimes `warp`, `block` and `cluster`: a contiguous row in registers, each chunk of it in one warp. One read, one
 // write. Float32 only: the registers would not hold float64 with its exponentials.
 //
-// The blocks of `block` and `cluster` stay for as many rows as there are. A row's logits come through shared memory, and
-// the next row's are on their way there while a row is summed and written: the memory is as busy then as while a block
-// waits for its loads.
+// Where the plan says `staged`, the blocks of `block` and `cluster` stay for as many rows as there are: a row's logits
+// come through shared memory, and the next row's are on their way there while a row is summed and written, so that the
+// memory is as busy then as while a block waits for its loads. Other blocks take one row, straight to registers.
 #include "regimes.h"
 #include "row_sum.cuh"
 

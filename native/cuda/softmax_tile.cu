@@ -1,5 +1,5 @@
 // Regime `tile`: rows of at most 1024 elements, along any axis, in shared memory. A tile lies there as in the array, so
-// that neither the length of a row nor its alignment matters to the copies; in between, a few lanes work on each row.
+// that neither the length of a row nor its alignment matters to the copies; in between, 1 to 32 lanes work on each row.
 #include "chunk.cuh"
 #include "regimes.h"
 #include "spans.cuh"
@@ -127,7 +127,7 @@ static cudaError_t launch_tile(const T* x, T* y, Layout layout, const Plan& plan
 template <int E, class T, int L>
 static cudaError_t launch_rows(const T* x, T* y, Layout layout, const Plan& plan, AdjacentLanes<L> lanes,
                                cudaStream_t stream) {
-  // Of float32 rows that fill 32 lanes with vectors have a warp's registers.
+  // Float32 rows that fill 32 lanes with vectors have a warp's registers, and others of that length no vectors here.
   if constexpr (E >= kVector<T> && (L < kWarpLanes || sizeof(T) == 8)) {
     const int64_t columns_at_once = int64_t(L) * kVector<T>;
     const int64_t computed = policy::ceil_div(layout.k, columns_at_once) * columns_at_once;

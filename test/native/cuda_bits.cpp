@@ -3,8 +3,8 @@
 //
 //   cuda_bits [few | quick [lesser]]
 //
-// `few` is for a tool that slows everything down: a few arrays for each plan. With `lesser` also as if the GPU were smaller ones (a plan for those is good on it too), for the regimes that it has
-// no need of.
+// `few` is for a tool that slows everything down: a few arrays for each plan. With `lesser` also as if the GPU were
+// smaller ones (a plan for those is good on it too), for the regimes that it has no need of.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -283,7 +283,7 @@ void run_all(const DeviceProperties& device, bool quick) {
   run<T>({1, 1500, 1}, device, 1, true);
   // Jacobians in tiles of the longest rows, which take some rows for each multiprocessor; of lines in parts; and of
   // periods of rows from the shortest to the longest.
-  for (const int64_t k : {129, 141, 240, 250, 256}) run<T>({k == 256 ? 4 : 5, k, 1}, small, k % 2, true);
+  for (const int64_t k : {129, 141, 197, 200, 201, 240}) run<T>({k == 200 ? 4 : 5, k, 1}, small, k % 2, true);
   // Five rows of 141, 240, 537 or 1109 columns are of all the kinds without probabilities, or with one near 1.
   for (const int64_t k : {537, 1030, 1109}) run<T>({k % 2 == 0 ? 2 : 5, k, 1}, device, k % 2, true);
   for (const int64_t k : {17, 31, 32, 33}) run<T>({quick ? 20 : 100, k, 1}, small, k % 2, true);
