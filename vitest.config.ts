@@ -1,7 +1,8 @@
 // Test projects: `default` for what is independent of the instruction set, one `isa-<name>` for every instruction
 // set this processor has (test/isa runs once in each, with SOFTMAX_NATIVE_ISA forcing it), one `emulated-<architecture>`
 // for GPUs of four generations as test/emulator plays them (test/cuda and test/emulated), `gpu` for the GPUs of this
-// machine (test/cuda), and `long`.
+// machine (test/cuda), and `long`. What takes long and adds little to one instruction set and GPU is left to
+// `long-isa-<name>` and `long-emulated-<architecture>`.
 import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -31,6 +32,34 @@ for (const isa of Object.keys(buildIsas)) {
 const emulatedDevices = ['sm_75', 'sm_80', 'sm_90', 'sm_120'];
 const emulatedLibrary = fileURLToPath(new URL('build/emulated/softmax_native.node', import.meta.url));
 
+// Instruction sets give the same bits, which test/isa/golden.test.ts says: accuracy is measured on the last of them, and
+// on the others in the long tests only.
+const accuracy = 'test/isa/accuracy.test.ts';
+const accurateIsa = isas.at(-1);
+const otherIsas = isas.filter((isa) => isa !== accurateIsa);
+
+// All tests run on one of these GPUs. What fails, how that is met, what memory is held and how a process ends
+// depend on the regimes hardly at all; ptx.test.ts says itself which GPU it is for.
+const wholeDevice = 'sm_90';
+const onOneDevice = [
+  ...['failures', 'in-place', 'memory', 'ptx'].map((name) => `test/emulated/${name}.test.ts`),
+  'test/cuda/process.test.ts',
+];
+// Where there are no clusters and little shared memory, regimes differ most; the kernels' own bits on every GPU are
+// in test/native/cuda.test.ts.
+const otherRegimes = 'sm_75';
+const ofRegimes = [
+  'test/cuda/bits.test.ts',
+  'test/cuda/host-arrays.test.ts',
+  'test/emulated/multiprocessors.test.ts',
+];
+const excludedOn = (device: string) =>
+  device === wholeDevice ? [] : device === otherRegimes ? onOneDevice : [...onOneDevice, ...ofRegimes];
+const emulatedOn = (device: string) => ({
+  SOFTMAX_NATIVE_LIBRARY: emulatedLibrary,
+  SOFTMAX_EMULATED_DEVICE: device,
+});
+
 export default defineConfig({
   test: {
     // A crash of native code must end one test file, not the run: processes, not threads.
@@ -53,6 +82,7 @@ export default defineConfig({
         test: {
           name: `isa-${isa}`,
           include: ['test/isa/**/*.test.ts'],
+          exclude: isa === accurateIsa ? [] : [accuracy],
           env: { SOFTMAX_NATIVE_ISA: isa },
         },
       })),
@@ -61,13 +91,8 @@ export default defineConfig({
         test: {
           name: `emulated-${device}`,
           include: ['test/cuda/**/*.test.ts', 'test/emulated/**/*.test.ts'],
-          // What fails, how that is met, and what memory is held depends on the regimes hardly at all; ptx.test.ts says
-          // itself which GPU it is for.
-          exclude:
-            device === 'sm_90'
-              ? []
-              : ['failures', 'in-place', 'memory', 'ptx'].map((name) => `test/emulated/${name}.test.ts`),
-          env: { SOFTMAX_NATIVE_LIBRARY: emulatedLibrary, SOFTMAX_EMULATED_DEVICE: device },
+          exclude: excludedOn(device),
+          env: emulatedOn(device),
         },
       })),
       {
@@ -86,6 +111,16 @@ export default defineConfig({
           hookTimeout: 900_000,
         },
       },
+      ...otherIsas.map((isa) => ({
+        extends: true as const,
+        test: { name: `long-isa-${isa}`, include: [accuracy], env: { SOFTMAX_NATIVE_ISA: isa } },
+      })),
+      ...emulatedDevices
+        .filter((device) => device !== wholeDevice && device !== otherRegimes)
+        .map((device) => ({
+          extends: true as const,
+          test: { name: `long-emulated-${device}`, include: ofRegimes, env: emulatedOn(device) },
+        })),
     ],
   },
 });

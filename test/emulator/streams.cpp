@@ -325,12 +325,17 @@ void settle_everything(Lock& lock) {
 bool is_settled(uint64_t time) {
   Queues& all = queues();
   if (time - all.asked.begin < all.asked.end - all.asked.begin) return all.asked_is_settled;
+  Done between{0, 0, 0, UINT64_MAX};  // what is left of all time without anything in `done`
   for (const Done& done : all.done) {
-    if (time - done.begin >= done.end - done.begin) continue;
-    all.asked = done;
-    return all.asked_is_settled = is_before(done, all.running_clock);
+    if (time - done.begin < done.end - done.begin) {
+      all.asked = done;
+      return all.asked_is_settled = is_before(done, all.running_clock);
+    }
+    if (done.end <= time) between.begin = std::max(between.begin, done.end);
+    if (done.begin > time) between.end = std::min(between.end, done.begin);
   }
-  return true;
+  all.asked = between;
+  return all.asked_is_settled = true;
 }
 
 }  // namespace emulated

@@ -1,5 +1,5 @@
-// The whole library builds for 64-bit Arm without a warning, and its kernels, run on an emulated processor, give the
-// same bits as everywhere else.
+// The whole library builds for 64-bit Arm without a warning, its kernels keep the rule about weak symbols there, and, run on an
+// emulated processor, they give the same bits as everywhere else.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -49,6 +49,14 @@ describe.skipIf(missing.length > 0)('64-bit Arm', () => {
   it('has an addon', () => {
     const machine = readFileSync(path.join(build, 'softmax_native.node')).readUInt16LE(18);
     expect(machine).toBe(183); // EM_AARCH64
+  });
+
+  it('has NEON kernels that define no weak symbol', () => {
+    const object = path.join(build, 'CMakeFiles/softmax_cpu.dir/native/cpu/kernels_neon.cpp.o');
+    const types =
+      execFileSync('aarch64-linux-gnu-nm', [object], { encoding: 'utf8' }).match(/ [A-Za-z] /g) ?? [];
+    expect(types).toContain(' t ');
+    expect(types.filter((type) => /[WwVvu]/.test(type))).toEqual([]);
   });
 
   it.each(['scalar', 'neon'])('has the golden hashes, which the %s kernels meet row by row', (isa) => {
