@@ -1,13 +1,20 @@
 #include "work_queue.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <system_error>
+
+#include "heap.h"
 
 namespace softmax_native::addon {
 namespace {
 
 constexpr int kLanes = 3;
+
+// Programs that make calls again and again make them within this; in a pause as long as that nobody minds the few
+// milliseconds in which the heap is searched.
+constexpr std::chrono::seconds kPause{1};
 
 WorkQueue* queues() {
   static auto* all = new WorkQueue[kLanes];
@@ -56,8 +63,14 @@ bool WorkQueue::start() {
 
 void WorkQueue::serve() {
   std::unique_lock<std::mutex> lock(mutex_);
+  const auto has_work = [this] { return ending_ || !waiting_.empty(); };
   while (true) {
-    changed_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
+    if (!changed_.wait_for(lock, kPause, has_work)) {
+      lock.unlock();
+      give_back_free_memory();
+      lock.lock();
+      changed_.wait(lock, has_work);
+    }
     if (ending_) return;
     running_ = waiting_.front();
     waiting_.pop_front();
