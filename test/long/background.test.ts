@@ -16,7 +16,9 @@ it('a thousand overlapping calls in nine threads give the right bits, and leave 
   const { stdout, ...ended } = run('overlapping-calls.mjs', { OMP_NUM_THREADS: '4' }, [], ['--expose-gc']);
   expect({ ...ended, stdout: '' }).toEqual(clean);
   const { threads, megabytes } = JSON.parse(stdout) as { threads: number; megabytes: number };
-  expect(threads).toBeLessThanOrEqual(0);
-  // The results of one round are 2,000 times some 0.5 MB; 24 workers leave 40 MB of Node.js's own.
-  expect(megabytes).toBeLessThan(250);
+  // One thread for short calls, one for long ones, and the three of its team.
+  expect(threads).toBeGreaterThanOrEqual(1);
+  expect(threads).toBeLessThanOrEqual(2 + 3);
+  // The results of one round are 2,000 times some 0.5 MB; 24 workers leave up to 40 MB of Node.js's own.
+  expect(megabytes).toBeLessThan(200);
 });

@@ -4,4 +4,4 @@ import { start } from './compute-later.mjs';
 
 setInterval(start, 50);
 start();
-parentPort.postMessage('started');
+parentPort?.postMessage('started');

@@ -67,12 +67,13 @@ if (isMainThread) {
     for (const [code] of await Promise.all(ends))
       if (code !== 0) throw new Error(`a worker ended with ${code}`);
   };
+  const threadsBefore = threads();
   await round();
-  const [threadsBefore, before] = [threads(), await resident()];
+  const before = await resident();
   for (let i = 0; i < 3; i++) await round();
-  const [threadsAfter, after] = [threads(), await resident()];
+  const after = await resident();
   console.log(
-    JSON.stringify({ threads: threadsAfter - threadsBefore, megabytes: Math.round(after - before) }),
+    JSON.stringify({ threads: threads() - threadsBefore, megabytes: Math.round(after - before) }),
   );
 } else {
   await calls(125);
