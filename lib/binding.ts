@@ -43,6 +43,7 @@ export interface NativeLibrary {
     isNew?: boolean,
   ): void;
   small: NativeSmallCalls;
+  jobs: NativeJobs;
   /** For a large new array, before its first element is written: makes its memory cheaper to use. */
   prepareResult(array: FloatArray | Int32Array): void;
   /** For tests: the work in nanoseconds, 35,000 at first, that is worth one more thread. */
@@ -70,6 +71,84 @@ export interface NativeSmallCalls {
   rowMax(this: void): void;
   /** With 1 as `inner`. */
   softmaxJacobian(this: void): void;
+}
+
+/** A call in the background, which ends some time after it was made. */
+export interface NativeJob {
+  /** True when the result is there, false when the job was stopped; or an error. Nobody uses the arrays any more then. */
+  readonly promise: Promise<boolean>;
+  readonly handle: object & { readonly __brand: 'job' };
+}
+
+/**
+ * The operations as jobs of threads that all environments of the process share. A job uses its arrays until its promise
+ * is settled, and keeps them from being collected; that nobody detaches or resizes them is the caller's business.
+ */
+export interface NativeJobs {
+  softmax(
+    x: FloatArray,
+    out: FloatArray,
+    outer: number,
+    k: number,
+    inner: number,
+    threads: number,
+    isNew: boolean,
+  ): NativeJob;
+  rowMax(
+    x: FloatArray,
+    max: FloatArray,
+    argmax: Int32Array,
+    outer: number,
+    k: number,
+    inner: number,
+    threads: number,
+  ): NativeJob;
+  softmaxJacobian(
+    x: FloatArray,
+    out: FloatArray,
+    rows: number,
+    k: number,
+    threads: number,
+    isNew: boolean,
+  ): NativeJob;
+  cudaSoftmax(
+    device: number,
+    x: FloatArray,
+    out: FloatArray,
+    outer: number,
+    k: number,
+    inner: number,
+  ): NativeJob;
+  cudaRowMax(
+    device: number,
+    x: FloatArray,
+    max: FloatArray,
+    argmax: Int32Array,
+    outer: number,
+    k: number,
+    inner: number,
+  ): NativeJob;
+  cudaSoftmaxJacobian(device: number, x: FloatArray, out: FloatArray, rows: number, k: number): NativeJob;
+  /** Looks for GPUs, so that cuda.info() knows them at once. */
+  cudaLook(): NativeJob;
+  /** Makes the context of a GPU and measures its costs. */
+  cudaStart(device: number): NativeJob;
+  stop(handle: NativeJob['handle']): void;
+  /** The elements that are done, of x or of the Jacobian; it may exceed their number a little. */
+  done(handle: NativeJob['handle']): number;
+  // What the functions of these names refuse, without computing anything.
+  checkSoftmax(x: FloatArray, out: FloatArray, outer: number, k: number, inner: number): void;
+  checkRowMax(
+    x: FloatArray,
+    max: FloatArray,
+    argmax: Int32Array | undefined,
+    outer: number,
+    k: number,
+    inner: number,
+  ): void;
+  checkSoftmaxJacobian(x: FloatArray, out: FloatArray, rows: number, k: number): void;
+  /** Copies an array to the first elements of another one, on several threads. */
+  copy(from: FloatArray | Int32Array, to: FloatArray | Int32Array, threads: number): void;
 }
 
 /** Memory of a GPU, freed by `free` or with this object. Only the environment that got it may use it. */

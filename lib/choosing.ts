@@ -68,22 +68,25 @@ export function setAutoCosts(costs: Partial<AutoCosts> = {}): void {
  * context, so each is done only where the call would be worth it.
  */
 export function chooseGpu(call: HostCall): number | undefined {
-  if (failure !== undefined) return undefined;
-  const work = workOf(call);
-  const known = lookedForGpus();
-  if (known !== undefined && known.usable.length === 0) return undefined;
   try {
-    const [first] = known?.usable ?? [];
-    if (choose(work, costsOf(first), isStarted(first)).device === 'cpu') return undefined;
+    if (!mightUseGpu(call)) return undefined;
     const [gpu] = gpus().usable;
     if (gpu === undefined) return undefined;
     if (!isStarted(gpu)) onCuda((cuda) => cuda.start(gpu));
-    return choose(work, costsOf(gpu), true).device === 'cuda' ? gpu : undefined;
+    return choose(workOf(call), costsOf(gpu), true).device === 'cuda' ? gpu : undefined;
   } catch (error) {
     if (!(error instanceof CudaError)) throw error;
     giveUp(error);
     return undefined;
   }
+}
+
+/** Whether 'auto' would take a GPU, as far as is known without looking for GPUs or starting one. */
+export function mightUseGpu(call: HostCall): boolean {
+  const known = lookedForGpus();
+  if (failure !== undefined || known?.usable.length === 0) return false;
+  const [first] = known?.usable ?? [];
+  return choose(workOf(call), costsOf(first), isStarted(first)).device === 'cuda';
 }
 
 /** After a failure 'auto' leaves the GPU alone: what failed once would cost its time at every call. */

@@ -16,6 +16,8 @@ import { inspect, types } from 'node:util';
  * - `ERR_CUDA_UNAVAILABLE`: a GPU is asked for and none can be used; the text says why.
  * - `ERR_CUDA`: a call of CUDA failed, see {@link CudaError}.
  * - `ERR_DISPOSED`: a tensor is used after its memory was freed.
+ * - `ABORT_ERR`: a call in the background was stopped by its signal. The error's name is AbortError, and its `cause` the
+ *   signal's reason, as with the functions of Node.js.
  */
 export type ErrorCode =
   | 'ERR_INVALID_ARG_TYPE'
@@ -28,7 +30,8 @@ export type ErrorCode =
   | 'ERR_UNSUPPORTED_ISA'
   | 'ERR_CUDA_UNAVAILABLE'
   | 'ERR_CUDA'
-  | 'ERR_DISPOSED';
+  | 'ERR_DISPOSED'
+  | 'ABORT_ERR';
 
 /** An error that this package throws. */
 export interface SoftmaxNativeError extends Error {
@@ -103,12 +106,21 @@ export function invalidType(expected: string, name: string, received: unknown): 
   return withCode(new TypeError(text(expected, name, describe(received))), 'ERR_INVALID_ARG_TYPE');
 }
 
-export function notTransferable(): SoftmaxNativeError {
-  const received = 'one of page-locked memory, of allocPinned';
+export function notTransferable(name: string, received: string): SoftmaxNativeError {
   return withCode(
-    new TypeError(text('a buffer that can be transferred', 'this', received)),
+    new TypeError(text('a buffer that can be transferred', name, received)),
     'ERR_INVALID_ARG_TYPE',
   );
+}
+
+export function overlap(expected: string, name: string, received: string): SoftmaxNativeError {
+  return withCode(new RangeError(text(expected, name, received)), 'ERR_OVERLAP');
+}
+
+export function aborted(reason: unknown): SoftmaxNativeError {
+  const error = new Error('The operation was aborted', { cause: reason });
+  error.name = 'AbortError';
+  return withCode(error, 'ABORT_ERR');
 }
 
 export function outOfRange(expected: string, name: string, received: unknown): SoftmaxNativeError {

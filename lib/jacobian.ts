@@ -1,10 +1,11 @@
 // softmaxJacobian: the derivatives of a row's probabilities by its logits, J_ij = p_i * (delta_ij - p_j).
-import { allocate, checkInput, checkOutput, floatTypeOf } from './arrays.ts';
+import { allocate, checkInput, checkOutput, floatTypeOf, type FloatType } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
+import type { HostCall } from './choosing.ts';
 import { jacobianOnCpu } from './cpu.ts';
 import { outOfRange } from './errors.ts';
 import { onCuda } from './gpus.ts';
-import { readInput, readOut, resultLike, type Like, type Logits, type OutFor } from './input.ts';
+import { readInput, readOut, resultLike, type Input, type Like, type Logits, type OutFor } from './input.ts';
 import { readOptions, type CallOptions } from './options.ts';
 import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
 import { layoutOf, times, type Layout } from './shape.ts';
@@ -77,10 +78,28 @@ export function softmaxJacobian<X extends Logits, Out extends OutFor<X>>(
   options: SoftmaxJacobianOptions<Out | undefined>,
 ): JacobianLike<X> | Out;
 export function softmaxJacobian(x: unknown, options?: unknown): unknown {
+  const type = floatTypeOf(x);
+  if (type === undefined && isDeviceTensor(x)) return jacobianOfTensor(x, options);
+  return computeJacobian(readJacobian(x, type, options));
+}
+
+/** A call on arrays of the host, whose arguments are checked. */
+export interface JacobianCall {
+  readonly input: Input;
+  readonly layout: Layout;
+  /** Of all Jacobians. */
+  readonly entries: number;
+  readonly place: Place;
+  readonly threads: number;
+  /** What the caller gave, and the array that it stands for. */
+  readonly out: unknown;
+  readonly target: FloatArray | undefined;
+}
+
+/** @param type - what floatTypeOf says of x, which is no tensor */
+export function readJacobian(x: unknown, type: FloatType | undefined, options: unknown): JacobianCall {
   const { shape, axis, out, threads, device } = readOptions(options);
   const threadCount = readThreads(threads);
-  const type = floatTypeOf(x);
-  if (type === undefined && isDeviceTensor(x)) return jacobianOfTensor(x, shape, axis, out, device);
   const place = readDevice(device);
   const input = readInput(x, type, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);
@@ -88,15 +107,23 @@ export function softmaxJacobian(x: unknown, options?: unknown): unknown {
   const target = out === undefined ? undefined : readOut(out, input, layout.k);
 
   // No getter of the caller's runs from here on.
-  const { rows, k, elements } = layout;
-  const entries = times(elements, k);
-  checkInput(input.data, elements, input.shape);
+  const entries = times(layout.elements, layout.k);
+  checkInput(input.data, layout.elements, input.shape);
   if (target !== undefined) checkOutput(target, entries, 'out');
-  const result = target ?? allocate(input.type, entries, `the Jacobian of ${rows} x ${k} logits`);
+  return { input, layout, entries, place, threads: threadCount, out, target };
+}
+
+export function computeJacobian(call: JacobianCall): unknown {
+  const { input, layout, entries, place, threads, out, target } = call;
+  const result = target ?? allocateJacobians(input.type, layout);
   native(); // throws where there is none, for no elements too
-  const onGpu = mayUseGpu(place, entries) && jacobianOnGpu(place, input.data, result, rows, k, threadCount);
-  if (entries > 0 && !onGpu) jacobianOnCpu(input, result, target === undefined, layout, threadCount);
-  return out === undefined ? resultLike(input, result, k) : out;
+  const onGpu = mayUseGpu(place, entries) && jacobianOnGpu(place, input.data, result, layout, threads);
+  if (entries > 0 && !onGpu) jacobianOnCpu(input, result, target === undefined, layout, threads);
+  return out === undefined ? resultLike(input, result, layout.k) : out;
+}
+
+export function allocateJacobians(type: FloatType, { rows, k, elements }: Layout): FloatArray {
+  return allocate(type, times(elements, k), `the Jacobian of ${rows} x ${k} logits`);
 }
 
 /** False where the CPU is to compute it. */
@@ -104,23 +131,27 @@ function jacobianOnGpu(
   place: Place,
   x: FloatArray,
   result: FloatArray,
-  rows: number,
-  k: number,
+  layout: Layout,
   threads: number,
 ): boolean {
-  const call = { operation: 'softmaxJacobian', rows, k, contiguous: true, threads } as const;
-  return computeOnGpu(place, { ...call, x, result }, (cuda, gpu) =>
+  const { rows, k } = layout;
+  return computeOnGpu(place, jacobianHostCall(x, result, layout, threads), (cuda, gpu) =>
     cuda.softmaxJacobian(gpu, x, result, rows, k),
   );
 }
 
-function jacobianOfTensor(
-  tensor: DeviceTensor<Dtype>,
-  shape: unknown,
-  axis: unknown,
-  out: unknown,
-  device: unknown,
-): DeviceTensor {
+export function jacobianHostCall(
+  x: FloatArray,
+  result: FloatArray,
+  { rows, k }: Layout,
+  threads: number,
+): HostCall {
+  return { operation: 'softmaxJacobian', rows, k, contiguous: true, threads, x, result };
+}
+
+function jacobianOfTensor(tensor: DeviceTensor<Dtype>, options: unknown): DeviceTensor {
+  const { shape, axis, out, threads, device } = readOptions(options);
+  readThreads(threads);
   const { x, layout } = readTensorInput(tensor, shape, axis, device);
   checkLastAxis(layout, x.shape.length, axis);
   const { k } = layout;

@@ -14,7 +14,7 @@ const pinned = new WeakSet<object>();
  */
 const refused: PropertyDescriptor = {
   value: () => {
-    throw notTransferable();
+    throw notTransferable('this', 'one of page-locked memory, of allocPinned');
   },
 };
 

@@ -95,12 +95,17 @@ export function computeOnGpu(
     onCuda((cuda) => compute(cuda, gpu));
     return true;
   } catch (error) {
-    if (place !== byCost || !(error instanceof CudaError)) throw error;
-    giveUp(error);
-    // In place, logits may have been overwritten; else the CPU gives what the GPU did not.
-    if (mayBeInPlace(call) && !wroteNothing(error)) throw error;
+    leaveToCpu(error, place, call);
     return false;
   }
+}
+
+/** After a failure of the GPU: throws it, unless 'auto' chose the GPU and the CPU can still compute the call. */
+export function leaveToCpu(error: unknown, place: Place, call: HostCall): void {
+  if (place !== byCost || !(error instanceof CudaError)) throw error;
+  giveUp(error);
+  // In place, logits may have been overwritten; else the CPU gives what the GPU did not.
+  if (mayBeInPlace(call) && !wroteNothing(error)) throw error;
 }
 
 /** Any other overlap was refused. Two objects may stand for one shared memory. */

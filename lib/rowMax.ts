@@ -10,10 +10,18 @@ import {
   type FloatType,
 } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
+import type { HostCall } from './choosing.ts';
 import { rowMaxOnCpu } from './cpu.ts';
 import { invalidType, outOfRange } from './errors.ts';
 import { onCuda } from './gpus.ts';
-import { readInput, type ElementArray, type IndexArray, type Logits, type Writable } from './input.ts';
+import {
+  readInput,
+  type ElementArray,
+  type IndexArray,
+  type Input,
+  type Logits,
+  type Writable,
+} from './input.ts';
 import { readOptions, type CallOptions } from './options.ts';
 import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
 import { copyOf, layoutOf, type Layout, type Shape } from './shape.ts';
@@ -97,32 +105,51 @@ export function rowMax<
   Argmax extends IndexArray<X, ArrayBufferLike> = IndexArray<X>,
 >(x: X, options: RowMaxOptions<RowMaxOut<Max, Argmax> | undefined>): RowMax<Max, Argmax>;
 export function rowMax(x: unknown, options?: unknown): RowMax<unknown, unknown> {
+  const type = floatTypeOf(x);
+  if (type === undefined && isDeviceTensor(x)) return rowMaxOfTensor(x, options);
+  return computeRowMax(readRowMax(x, type, options));
+}
+
+/** A call on arrays of the host, whose arguments are checked. */
+export interface RowMaxCall {
+  readonly input: Input;
+  readonly layout: Layout;
+  /** Of the result. */
+  readonly shape: number[];
+  readonly place: Place;
+  readonly threads: number;
+  readonly target: { readonly max: FloatArray | undefined; readonly argmax: Int32Array | undefined };
+}
+
+/** @param type - what floatTypeOf says of x, which is no tensor */
+export function readRowMax(x: unknown, type: FloatType | undefined, options: unknown): RowMaxCall {
   const { shape, axis, keepdims, out, threads, device } = readOptions(options);
   const threadCount = readThreads(threads);
-  if (keepdims !== undefined && typeof keepdims !== 'boolean')
-    throw invalidType('a boolean', 'keepdims', keepdims);
-  const type = floatTypeOf(x);
-  if (type === undefined && isDeviceTensor(x))
-    return rowMaxOfTensor(x, shape, axis, keepdims === true, out, device);
+  const keeps = readKeepdims(keepdims);
   const place = readDevice(device);
   const input = readInput(x, type, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);
   const target = readTarget(out, input.type);
+  const reduced = reducedShape(input.shape as Shape | undefined, layout, keeps);
 
   // No getter of the caller's runs from here on.
-  const { rows, elements } = layout;
-  checkInput(input.data, elements, input.shape);
+  checkInput(input.data, layout.elements, input.shape);
   checkRowLength(layout);
-  if (target.max !== undefined) checkOutput(target.max, rows, 'out.max');
-  if (target.argmax !== undefined) checkOutput(target.argmax, rows, 'out.argmax');
-  const max = target.max ?? allocate(input.type, rows, 'max');
-  const argmax = target.argmax ?? allocateIndices(rows, 'argmax');
+  if (target.max !== undefined) checkOutput(target.max, layout.rows, 'out.max');
+  if (target.argmax !== undefined) checkOutput(target.argmax, layout.rows, 'out.argmax');
+  return { input, layout, shape: reduced, place, threads: threadCount, target };
+}
+
+export function computeRowMax(call: RowMaxCall): RowMax {
+  const { input, layout, shape, place, threads, target } = call;
+  const max = target.max ?? allocate(input.type, layout.rows, 'max');
+  const argmax = target.argmax ?? allocateIndices(layout.rows, 'argmax');
   native(); // throws where there is none, for no elements too
   const onGpu =
-    mayUseGpu(place, elements) && rowMaxOnGpu(place, input.data, max, argmax, layout, threadCount);
+    mayUseGpu(place, layout.elements) && rowMaxOnGpu(place, input.data, max, argmax, layout, threads);
   const areNew = target.max === undefined && target.argmax === undefined;
-  if (rows > 0 && !onGpu) rowMaxOnCpu(input, max, argmax, areNew, layout, threadCount);
-  return { max, argmax, shape: reducedShape(input.shape as Shape | undefined, layout, keepdims === true) };
+  if (layout.rows > 0 && !onGpu) rowMaxOnCpu(input, max, argmax, areNew, layout, threads);
+  return { max, argmax, shape };
 }
 
 /** False where the CPU is to compute it. */
@@ -134,24 +161,31 @@ function rowMaxOnGpu(
   layout: Layout,
   threads: number,
 ): boolean {
-  const { outer, k, inner, rows } = layout;
-  const call = { operation: 'rowMax', rows, k, contiguous: inner === 1, threads } as const;
-  return computeOnGpu(place, { ...call, x, result: max }, (cuda, gpu) =>
+  const { outer, k, inner } = layout;
+  return computeOnGpu(place, rowMaxHostCall(x, max, layout, threads), (cuda, gpu) =>
     cuda.rowMax(gpu, x, max, argmax, outer, k, inner),
   );
 }
 
+export function rowMaxHostCall(
+  x: FloatArray,
+  max: FloatArray,
+  { rows, k, inner }: Layout,
+  threads: number,
+): HostCall {
+  return { operation: 'rowMax', rows, k, contiguous: inner === 1, threads, x, result: max };
+}
+
 function rowMaxOfTensor(
   tensor: DeviceTensor<Dtype>,
-  shape: unknown,
-  axis: unknown,
-  keepdims: boolean,
-  out: unknown,
-  device: unknown,
+  options: unknown,
 ): RowMax<DeviceTensor, DeviceTensor<'int32'>> {
+  const { shape, axis, keepdims, out, threads, device } = readOptions(options);
+  readThreads(threads);
+  const keeps = readKeepdims(keepdims);
   const { x, layout } = readTensorInput(tensor, shape, axis, device);
   checkRowLength(layout);
-  const sizes = reducedShape(x.shape, layout, keepdims);
+  const sizes = reducedShape(x.shape, layout, keeps);
   const pair = readPair(out);
   const given = {
     max: readTensorOut(pair.max, x, x.dtype, sizes, 'out.max'),
@@ -176,6 +210,13 @@ function rowMaxOfTensor(
     }
     return { max, argmax, shape: sizes };
   });
+}
+
+function readKeepdims(keepdims: unknown): boolean {
+  if (keepdims !== undefined && typeof keepdims !== 'boolean') {
+    throw invalidType('a boolean', 'keepdims', keepdims);
+  }
+  return keepdims === true;
 }
 
 function checkRowLength({ k }: Layout): void {

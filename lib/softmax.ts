@@ -1,9 +1,10 @@
 // softmax: a row's elements as probabilities, y_j = exp(x_j) / sum_i exp(x_i).
-import { allocate, checkInput, checkOutput, floatTypeOf } from './arrays.ts';
+import { allocate, checkInput, checkOutput, floatTypeOf, type FloatType } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
+import type { HostCall } from './choosing.ts';
 import { softmaxOnCpu } from './cpu.ts';
 import { onCuda } from './gpus.ts';
-import { readInput, readOut, resultLike, type Like, type Logits, type OutFor } from './input.ts';
+import { readInput, readOut, resultLike, type Input, type Like, type Logits, type OutFor } from './input.ts';
 import { readOptions, type CallOptions } from './options.ts';
 import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
 import { copyOf, layoutOf, type Layout } from './shape.ts';
@@ -73,23 +74,43 @@ export function softmax<X extends Logits, Out extends OutFor<X>>(
   options: SoftmaxOptions<Out | undefined>,
 ): Like<X> | Out;
 export function softmax(x: unknown, options?: unknown): unknown {
+  const type = floatTypeOf(x);
+  if (type === undefined && isDeviceTensor(x)) return softmaxOfTensor(x, options);
+  return computeSoftmax(readSoftmax(x, type, options));
+}
+
+/** A call on arrays of the host, whose arguments are checked. */
+export interface SoftmaxCall {
+  readonly input: Input;
+  readonly layout: Layout;
+  readonly place: Place;
+  readonly threads: number;
+  /** What the caller gave, and the array that it stands for. */
+  readonly out: unknown;
+  readonly target: FloatArray | undefined;
+}
+
+/** @param type - what floatTypeOf says of x, which is no tensor */
+export function readSoftmax(x: unknown, type: FloatType | undefined, options: unknown): SoftmaxCall {
   const { shape, axis, out, threads, device } = readOptions(options);
   const threadCount = readThreads(threads);
-  const type = floatTypeOf(x);
-  if (type === undefined && isDeviceTensor(x)) return softmaxOfTensor(x, shape, axis, out, device);
   const place = readDevice(device);
   const input = readInput(x, type, shape);
   const layout = layoutOf(input.shape, axis, input.data.length);
   const target = out === undefined ? undefined : readOut(out, input);
 
   // No getter of the caller's runs from here on.
+  checkInput(input.data, layout.elements, input.shape);
+  if (target !== undefined) checkOutput(target, layout.elements, 'out');
+  return { input, layout, place, threads: threadCount, out, target };
+}
+
+export function computeSoftmax({ input, layout, place, threads, out, target }: SoftmaxCall): unknown {
   const { elements } = layout;
-  checkInput(input.data, elements, input.shape);
-  if (target !== undefined) checkOutput(target, elements, 'out');
   const result = target ?? allocate(input.type, elements, 'the result');
   native(); // throws where there is none, for no elements too
-  const onGpu = mayUseGpu(place, elements) && softmaxOnGpu(place, input.data, result, layout, threadCount);
-  if (elements > 0 && !onGpu) softmaxOnCpu(input, result, target === undefined, layout, threadCount);
+  const onGpu = mayUseGpu(place, elements) && softmaxOnGpu(place, input.data, result, layout, threads);
+  if (elements > 0 && !onGpu) softmaxOnCpu(input, result, target === undefined, layout, threads);
   return out === undefined ? resultLike(input, result) : out;
 }
 
@@ -101,20 +122,24 @@ function softmaxOnGpu(
   layout: Layout,
   threads: number,
 ): boolean {
-  const { outer, k, inner, rows } = layout;
-  const call = { operation: 'softmax', rows, k, contiguous: inner === 1, threads } as const;
-  return computeOnGpu(place, { ...call, x, result }, (cuda, gpu) =>
+  const { outer, k, inner } = layout;
+  return computeOnGpu(place, softmaxHostCall(x, result, layout, threads), (cuda, gpu) =>
     cuda.softmax(gpu, x, result, outer, k, inner),
   );
 }
 
-function softmaxOfTensor(
-  tensor: DeviceTensor<Dtype>,
-  shape: unknown,
-  axis: unknown,
-  out: unknown,
-  device: unknown,
-): DeviceTensor {
+export function softmaxHostCall(
+  x: FloatArray,
+  result: FloatArray,
+  { rows, k, inner }: Layout,
+  threads: number,
+): HostCall {
+  return { operation: 'softmax', rows, k, contiguous: inner === 1, threads, x, result };
+}
+
+function softmaxOfTensor(tensor: DeviceTensor<Dtype>, options: unknown): DeviceTensor {
+  const { shape, axis, out, threads, device } = readOptions(options);
+  readThreads(threads);
   const { x, layout } = readTensorInput(tensor, shape, axis, device);
   const target = readTensorOut(out, x, x.dtype, x.shape, 'out');
 

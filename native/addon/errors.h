@@ -32,9 +32,10 @@ inline Refused overlap(napi_env env, const char* text) {
   return {};
 }
 
+constexpr auto kNoWorkingMemory = "Expected working memory for the call but received none from the system";
+
 inline Refused out_of_memory(napi_env env) {
-  napi_throw_range_error(env, "ERR_OUT_OF_MEMORY",
-                         "Expected working memory for the call but received none from the system");
+  napi_throw_range_error(env, "ERR_OUT_OF_MEMORY", kNoWorkingMemory);
   return {};
 }
 

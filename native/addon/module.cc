@@ -9,6 +9,7 @@
 #include "cpu/cpu.h"
 #include "cuda_operations.h"
 #include "errors.h"
+#include "jobs.h"
 #include "new_results.h"
 #include "operations.h"
 #include "small_calls.h"
@@ -80,6 +81,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add_operation(env, exports, "prepareResult", prepare_result);
   add_small_calls(env, exports);
   add_cuda(env, exports);
+  add_jobs(env, exports);
 #ifdef SOFTMAX_EMULATED_CUDA
   add_emulator(env, exports);
 #endif

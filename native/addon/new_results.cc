@@ -5,9 +5,9 @@
 #include "new_results.h"
 
 #include <cstdint>
-#include <cstdlib>
 
 #include "arguments.h"
+#include "heap.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -16,18 +16,6 @@
 
 namespace softmax_native::addon {
 namespace {
-
-// glibc's malloc gives freed memory back to the system, until a program frees a block of more than 128 KB: from then on
-// it keeps as much as twice the largest such block, of up to 32 MB, and serves blocks up to that size from it. Here that
-// happens before the first large result, because the garbage collector frees arrays by tens of megabytes at a time. Where
-// the environment sets malloc's thresholds they stay.
-void let_malloc_keep_memory() {
-#if defined(__GLIBC__)
-  constexpr size_t kLargest = (size_t{32} << 20) - (size_t{64} << 10);
-  void* volatile block = std::malloc(kLargest);
-  std::free(block);
-#endif
-}
 
 // Less has no huge page in it. (NumPy asks for them from 4 MiB on.)
 constexpr size_t kLeastForHugePages = size_t{2} << 20;

@@ -2,11 +2,14 @@
 // element (o, j, i) lies at (o * k + j) * inner + i, and treats every (o, i) as one row of k logits.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+
+#include "ops/control.h"
 
 namespace softmax_native::cpu {
 
-enum class Status { ok, out_of_memory };
+enum class Status { ok, out_of_memory, stopped };
 
 struct Layout {
   int64_t outer;
@@ -15,17 +18,23 @@ struct Layout {
 };
 
 // y may be x itself; otherwise the two must not overlap. `threads` is the most that may be used. `is_new`, of y or the
-// Jacobian: the caller has just allocated it. That changes how it is written, and no bit of it.
+// Jacobian: the caller has just allocated it. That changes how it is written, and no bit of it. With a `control` another
+// thread may stop the call, which ends with the steps under way: about a millisecond each, or what is not divided further,
+// as 128 columns of another axis.
 template <class T>
-Status softmax(const T* x, T* y, Layout layout, int threads, bool is_new = false);
+Status softmax(const T* x, T* y, Layout layout, int threads, bool is_new = false, Control* control = nullptr);
 
 // argmax may be null. NaN wins over every number; the first index wins among equals; k = 0 gives -inf and -1.
 template <class T>
-Status row_max(const T* x, T* max, int32_t* argmax, Layout layout, int threads);
+Status row_max(const T* x, T* max, int32_t* argmax, Layout layout, int threads, Control* control = nullptr);
 
 // jacobian is (rows, k, k): J[i][j] = p_i * (delta_ij - p_j).
 template <class T>
-Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int threads, bool is_new = false);
+Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int threads, bool is_new = false,
+                        Control* control = nullptr);
+
+// Copies bytes to memory apart from them.
+void copy(const void* from, void* to, size_t bytes, int threads);
 
 // The work, estimated in nanoseconds, that is worth one more thread. For tests, which set it to 0 so that small arrays
 // too are computed on several threads.

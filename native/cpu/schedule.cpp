@@ -2,6 +2,7 @@
 // of a result.
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 
 #include "cpu.h"
 #include "dispatch.h"
@@ -27,6 +28,7 @@ constexpr Cost kSoftmaxOfColumns = {3'000, 280};  // and of short rows, which ar
 constexpr Cost kMaxOfRows = {8'000, 30};
 constexpr Cost kMaxOfColumns = {1'000, 80};  // and of short rows
 constexpr Cost kJacobian = {30'000, 60};
+constexpr double kCopyNanosecondsPerByte = 0.2;
 
 // Rows up to this size keep their exponentials and results, three times as many bytes, in the level-2 cache.
 constexpr int64_t kKeptBytes = 256 * 1024;
@@ -62,16 +64,50 @@ int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 int64_t chunks_of(int64_t k) { return (k + kColumnsPerChunk - 1) / kColumnsPerChunk; }
 
-// How many of `threads` are worth waking for rows that hold, or make, `elements` of T.
+// What a call takes on one thread, estimated.
 template <class T>
-int worthwhile_threads(Cost cost, int64_t rows, int64_t elements, int threads) {
+double nanoseconds_of(Cost cost, int64_t rows, int64_t elements) {
   const double picoseconds =
       cost.row * static_cast<double>(rows) + cost.byte * sizeof(T) * static_cast<double>(elements);
-  const double nanoseconds = picoseconds / 1000 * chosen_kernels()->slower_than_avx512;
+  return picoseconds / 1000 * chosen_kernels()->slower_than_avx512;
+}
+
+// How many of `threads` are worth waking for it.
+int worthwhile_threads(double nanoseconds, int threads) {
   const double for_one_more = static_cast<double>(work_per_thread);
   if (nanoseconds >= for_one_more * threads) return threads;
   return nanoseconds < 2 * for_one_more ? 1 : static_cast<int>(nanoseconds / for_one_more);
 }
+
+// The steps of a call in the background take about as long on one thread: a caller who stops it hardly waits, and what a
+// step costs beside its work, as memory of its own, is not seen.
+constexpr double kStepNanoseconds = 1e6;
+
+// How a call is carried out.
+struct Call {
+  int threads;
+  bool is_new;
+  Control* control;
+  double nanoseconds;
+  int64_t elements;  // that it counts for
+
+  bool stopped() const { return is_stopped(control); }
+
+  // For `items` that are this share of the work.
+  Steps steps(int64_t items, double share = 1) const {
+    if (control == nullptr) return {};
+    const double n = static_cast<double>(items > 0 ? items : 1);
+    const double in_a_step = n * kStepNanoseconds / (nanoseconds * share);
+    return {control,
+            in_a_step < 1   ? 1
+            : in_a_step < n ? static_cast<int64_t>(in_a_step)
+                            : items,
+            share * static_cast<double>(elements) / n};
+  }
+
+  // Of a part whose progress nobody counts.
+  Call uncounted() const { return {threads, false, control, nanoseconds, 0}; }
+};
 
 // Aligned memory for `count` values of T, freed at the end of the scope; null when there is none to be had, or none is
 // asked for. (aligned_alloc takes longer than a small call.)
@@ -104,8 +140,8 @@ int64_t column_blocks(Layout layout) { return (layout.inner + kColumnBlock - 1) 
 
 // Calls work(row, first, last) for pieces of rows that cover all of `rows` x `length`, spread evenly over the threads.
 template <class Work>
-void for_pieces_of_rows(int64_t rows, int64_t length, int threads, Work work) {
-  parallel_for(rows * length, threads, [&](int64_t begin, int64_t end) {
+void for_pieces_of_rows(int64_t rows, int64_t length, int threads, const Steps& steps, Work work) {
+  parallel_for(rows * length, threads, steps, [&](int64_t begin, int64_t end) {
     while (begin < end) {
       const int64_t row = begin / length;
       const int64_t row_end = smaller(end, (row + 1) * length);
@@ -115,48 +151,57 @@ void for_pieces_of_rows(int64_t rows, int64_t length, int threads, Work work) {
   });
 }
 
-// A few long rows: the chunks of all of them are spread over the threads.
+// Rows up to this size are computed in one step, of a few milliseconds, where a call in the background may be stopped.
+constexpr int64_t kLongestUndividedRow = int64_t{1} << 22;
+
+// A few long rows: the chunks of all of them are spread over the threads. The sums are about half of the work.
 template <class T>
-Status softmax_long_rows(const T* x, T* y, int64_t rows, int64_t k, int threads, bool is_new) {
+Status softmax_long_rows(const T* x, T* y, int64_t rows, int64_t k, const Call& call) {
   const Kernels<T>& kernel = kernels<T>();
   const int64_t chunks = chunks_of(k);
-  const bool past_caches = is_past_caches(x, y, rows * k, is_new);
+  const bool past_caches = is_past_caches(x, y, rows * k, call.is_new);
   Scratch<PartialSum<T>> sums(rows * chunks);
   Scratch<PartialSum<T>> totals(rows);
   Scratch<T> shifts(rows);
   if (!sums.data || !totals.data || !shifts.data) return Status::out_of_memory;
 
-  for_pieces_of_rows(rows, chunks, threads, [&](int64_t row, int64_t first, int64_t last) {
+  const Steps steps = call.steps(rows * chunks, 0.5);
+  for_pieces_of_rows(rows, chunks, call.threads, steps, [&](int64_t row, int64_t first, int64_t last) {
     kernel.chunk_sums(x + row * k, k, T(0), first, last, sums.data + row * chunks);
   });
   for (int64_t row = 0; row < rows; row++) {
+    if (call.stopped()) return Status::stopped;
     PartialSum<T>* row_sums = sums.data + row * chunks;
     totals.data[row] = kernel.merge_chunks(row_sums, chunks);
     shifts.data[row] = kernel.row_shift(totals.data[row].max);
     if (shifts.data[row] == 0) continue;
-    parallel_for(chunks, threads, [&](int64_t first, int64_t last) {
+    parallel_for(chunks, call.threads, {steps.control, steps.items}, [&](int64_t first, int64_t last) {
       kernel.chunk_sums(x + row * k, k, shifts.data[row], first, last, row_sums);
     });
+    if (call.stopped()) return Status::stopped;
     totals.data[row] = kernel.merge_chunks(row_sums, chunks);
   }
-  for_pieces_of_rows(rows, chunks, threads, [&](int64_t row, int64_t first, int64_t last) {
+  for_pieces_of_rows(rows, chunks, call.threads, steps, [&](int64_t row, int64_t first, int64_t last) {
     kernel.probabilities(x + row * k, y + row * k, shifts.data[row], totals.data[row], first * kColumnsPerChunk,
                          smaller(last * kColumnsPerChunk, k), past_caches);
   });
-  return Status::ok;
+  return call.stopped() ? Status::stopped : Status::ok;
 }
 
 template <class T>
-Status softmax_rows(const T* x, T* y, int64_t rows, int64_t k, int threads, bool is_new) {
-  if (rows < threads && k > kColumnsPerChunk) return softmax_long_rows(x, y, rows, k, threads, is_new);
+Status softmax_rows(const T* x, T* y, int64_t rows, int64_t k, const Call& call) {
+  const bool stops_within_rows = call.control != nullptr && k > kLongestUndividedRow;
+  if ((rows < call.threads || stops_within_rows) && k > kColumnsPerChunk) {
+    return softmax_long_rows(x, y, rows, k, call);
+  }
   const Kernels<T>& kernel = kernels<T>();
-  const bool past_caches = is_past_caches(x, y, rows * k, is_new);
+  const bool past_caches = is_past_caches(x, y, rows * k, call.is_new);
   const bool kept = k * static_cast<int64_t>(sizeof(T)) <= kKeptBytes;
-  parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(rows, call.threads, call.steps(rows), [&](int64_t begin, int64_t end) {
     const Scratch<T> memory(kept ? kernel.rows_memory(k) : 0);
     kernel.softmax_rows(x + begin * k, y + begin * k, end - begin, k, memory.data, past_caches);
   });
-  return Status::ok;
+  return call.stopped() ? Status::stopped : Status::ok;
 }
 
 // Calls work(outer, first, count) for blocks of at most kColumnBlock columns that cover all of `outer` x `inner`.
@@ -178,37 +223,39 @@ constexpr int64_t kFewColumns = 32 / sizeof(T);
 constexpr int64_t kMostCopiedBytes = int64_t{1} << 28;
 
 template <class T>
-Status softmax_of_few_columns(const T* x, T* y, int64_t k, int64_t columns, int threads, T* rows) {
+Status softmax_of_few_columns(const T* x, T* y, int64_t k, int64_t columns, const Call& call, T* rows) {
+  const Steps copies = call.uncounted().steps(k);
   const auto for_elements = [&](auto visit) {
-    parallel_for(k, threads, [&](int64_t begin, int64_t end) {
+    parallel_for(k, call.threads, copies, [&](int64_t begin, int64_t end) {
       for (int64_t j = begin; j < end; j++) {
         for (int64_t i = 0; i < columns; i++) visit(j * columns + i, i * k + j);
       }
     });
   };
   for_elements([&](int64_t in_columns, int64_t in_rows) { rows[in_rows] = x[in_columns]; });
-  const Status status = softmax_rows(rows, rows, columns, k, threads, false);
+  if (call.stopped()) return Status::stopped;
+  const Status status = softmax_rows(rows, rows, columns, k, call);
   if (status != Status::ok) return status;
   for_elements([&](int64_t in_columns, int64_t in_rows) { y[in_columns] = rows[in_rows]; });
-  return Status::ok;
+  return call.stopped() ? Status::stopped : Status::ok;
 }
 
 // Rows along any axis but the last.
 template <class T>
-Status softmax_inner_axis(const T* x, T* y, Layout layout, int threads, bool is_new) {
+Status softmax_inner_axis(const T* x, T* y, Layout layout, const Call& call) {
   const Kernels<T>& kernel = kernels<T>();
   const int64_t k = layout.k, inner = layout.inner;
   const int64_t rows = layout.outer * inner;
   const bool is_copied = rows * k <= kMostCopiedBytes / static_cast<int64_t>(sizeof(T));
   if (layout.outer == 1 && inner <= kFewColumns<T> && k > kColumnsPerChunk && is_copied) {
     const Scratch<T> memory(rows * k);
-    if (memory.data) return softmax_of_few_columns(x, y, k, inner, threads, memory.data);
+    if (memory.data) return softmax_of_few_columns(x, y, k, inner, call, memory.data);
   }
   const bool scattered = inner < kColumnBlock;
-  const bool past_caches = !scattered && is_past_caches(x, y, rows * k, is_new);
+  const bool past_caches = !scattered && is_past_caches(x, y, rows * k, call.is_new);
   const int64_t items = scattered ? (rows + kColumnBlock - 1) / kColumnBlock : layout.outer * column_blocks(layout);
   std::atomic<bool> out_of_memory{false};
-  parallel_for(items, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(items, call.threads, call.steps(items), [&](int64_t begin, int64_t end) {
     const Scratch<T> memory(kernel.columns_memory(k));
     if (!memory.data) {
       out_of_memory = true;
@@ -223,7 +270,7 @@ Status softmax_inner_axis(const T* x, T* y, Layout layout, int threads, bool is_
       kernel.softmax_columns(x + offset, y + offset, k, inner, count, memory.data, past_caches);
     });
   });
-  return out_of_memory ? Status::out_of_memory : Status::ok;
+  return out_of_memory ? Status::out_of_memory : call.stopped() ? Status::stopped : Status::ok;
 }
 
 }  // namespace
@@ -233,45 +280,49 @@ void set_work_per_thread(int64_t nanoseconds) { work_per_thread = nanoseconds; }
 void set_past_caches_from(int64_t bytes) { past_caches_from = bytes; }
 
 template <class T>
-Status softmax(const T* x, T* y, Layout layout, int threads, bool is_new) {
+Status softmax(const T* x, T* y, Layout layout, int threads, bool is_new, Control* control) {
   const int64_t k = layout.k, inner = layout.inner, rows = layout.outer * inner;
   if (rows == 0 || k == 0) return Status::ok;
   const Cost cost = inner == 1 && k > kShortRow<T> ? kSoftmaxOfRows : kSoftmaxOfColumns;
-  const int used = worthwhile_threads<T>(cost, rows, rows * k, threads);
-  return inner == 1 || k == 1 ? softmax_rows(x, y, rows, k, used, is_new)
-                              : softmax_inner_axis(x, y, layout, used, is_new);
+  const double nanoseconds = nanoseconds_of<T>(cost, rows, rows * k);
+  const Call call{worthwhile_threads(nanoseconds, threads), is_new, control, nanoseconds, rows * k};
+  return inner == 1 || k == 1 ? softmax_rows(x, y, rows, k, call) : softmax_inner_axis(x, y, layout, call);
 }
 
 template <class T>
-Status row_max(const T* x, T* max, int32_t* argmax, Layout layout, int threads) {
+Status row_max(const T* x, T* max, int32_t* argmax, Layout layout, int threads, Control* control) {
   const Kernels<T>& kernel = kernels<T>();
   const int64_t k = layout.k, inner = layout.inner, rows = layout.outer * inner;
   const Cost cost = inner == 1 && k > kShortRow<T> ? kMaxOfRows : kMaxOfColumns;
-  const int used = worthwhile_threads<T>(cost, rows, rows * k, threads);
+  const double nanoseconds = nanoseconds_of<T>(cost, rows, rows * k);
+  const Call call{worthwhile_threads(nanoseconds, threads), false, control, nanoseconds, rows * k};
   if (inner == 1) {
-    parallel_for(rows, used, [&](int64_t begin, int64_t end) {
+    parallel_for(rows, call.threads, call.steps(rows), [&](int64_t begin, int64_t end) {
       kernel.row_max(x + begin * k, end - begin, k, max + begin, argmax ? argmax + begin : nullptr);
     });
-    return Status::ok;
-  }
-  parallel_for(layout.outer * column_blocks(layout), used, [&](int64_t begin, int64_t end) {
-    for_column_blocks(layout, begin, end, [&](int64_t o, int64_t first, int64_t count) {
-      const int64_t result = o * inner + first;
-      kernel.column_max(x + o * k * inner + first, k, inner, count, max + result, argmax ? argmax + result : nullptr);
+  } else {
+    const int64_t blocks = layout.outer * column_blocks(layout);
+    parallel_for(blocks, call.threads, call.steps(blocks), [&](int64_t begin, int64_t end) {
+      for_column_blocks(layout, begin, end, [&](int64_t o, int64_t first, int64_t count) {
+        const int64_t result = o * inner + first;
+        kernel.column_max(x + o * k * inner + first, k, inner, count, max + result, argmax ? argmax + result : nullptr);
+      });
     });
-  });
-  return Status::ok;
+  }
+  return call.stopped() ? Status::stopped : Status::ok;
 }
 
 template <class T>
-Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int threads, bool is_new) {
+Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int threads, bool is_new, Control* control) {
   if (rows == 0 || k == 0) return Status::ok;
   const Kernels<T>& kernel = kernels<T>();
-  const int used = worthwhile_threads<T>(kJacobian, rows, rows * k * k, threads);
-  const bool past_caches = is_past_caches(x, jacobian, rows * k * k, is_new);
+  const int64_t entries = rows * k * k;
+  const double nanoseconds = nanoseconds_of<T>(kJacobian, rows, entries);
+  const Call call{worthwhile_threads(nanoseconds, threads), is_new, control, nanoseconds, entries};
+  const bool past_caches = is_past_caches(x, jacobian, entries, is_new);
   std::atomic<bool> out_of_memory{false};
-  if (rows >= used) {
-    parallel_for(rows, used, [&](int64_t begin, int64_t end) {
+  if (rows >= call.threads) {
+    parallel_for(rows, call.threads, call.steps(rows), [&](int64_t begin, int64_t end) {
       const Scratch<T> memory(kernel.jacobian_memory(k));
       if (!memory.data) {
         out_of_memory = true;
@@ -279,7 +330,7 @@ Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int th
       }
       kernel.jacobian_rows(x + begin * k, jacobian + begin * k * k, end - begin, k, memory.data, past_caches);
     });
-    return out_of_memory ? Status::out_of_memory : Status::ok;
+    return out_of_memory ? Status::out_of_memory : call.stopped() ? Status::stopped : Status::ok;
   }
   // A few long rows: the lines of all their Jacobians are spread over the threads.
   const Scratch<T> probabilities(rows * k + kAfterRow), diagonals(rows * k);
@@ -287,22 +338,32 @@ Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int th
   T* p = probabilities.data;
   for (int64_t i = 0; i < kAfterRow; i++) p[rows * k + i] = 0;
   T* diagonal = diagonals.data;
-  const Status status = softmax_rows(x, p, rows, k, used, false);
+  const Status status = softmax_rows(x, p, rows, k, call.uncounted());
   if (status != Status::ok) return status;
   for (int64_t row = 0; row < rows; row++) {
     kernel.jacobian_diagonal(x + row * k, p + row * k, k, diagonal + row * k);
   }
-  for_pieces_of_rows(rows, k, used, [&](int64_t row, int64_t line, int64_t last) {
+  for_pieces_of_rows(rows, k, call.threads, call.steps(rows * k), [&](int64_t row, int64_t line, int64_t last) {
     kernel.jacobian_lines(p + row * k, diagonal + row * k, k, line, last, jacobian + row * k * k, past_caches);
   });
-  return Status::ok;
+  return call.stopped() ? Status::stopped : Status::ok;
 }
 
-template Status softmax(const float*, float*, Layout, int, bool);
-template Status softmax(const double*, double*, Layout, int, bool);
-template Status row_max(const float*, float*, int32_t*, Layout, int);
-template Status row_max(const double*, double*, int32_t*, Layout, int);
-template Status softmax_jacobian(const float*, float*, int64_t, int64_t, int, bool);
-template Status softmax_jacobian(const double*, double*, int64_t, int64_t, int, bool);
+void copy(const void* from, void* to, size_t bytes, int threads) {
+  const auto* source = static_cast<const char*>(from);
+  auto* target = static_cast<char*>(to);
+  const double nanoseconds = static_cast<double>(bytes) * kCopyNanosecondsPerByte;
+  parallel_for(static_cast<int64_t>(bytes), worthwhile_threads(nanoseconds, threads), {},
+               [&](int64_t begin, int64_t end) {
+                 std::memcpy(target + begin, source + begin, static_cast<size_t>(end - begin));
+               });
+}
+
+template Status softmax(const float*, float*, Layout, int, bool, Control*);
+template Status softmax(const double*, double*, Layout, int, bool, Control*);
+template Status row_max(const float*, float*, int32_t*, Layout, int, Control*);
+template Status row_max(const double*, double*, int32_t*, Layout, int, Control*);
+template Status softmax_jacobian(const float*, float*, int64_t, int64_t, int, bool, Control*);
+template Status softmax_jacobian(const double*, double*, int64_t, int64_t, int, bool, Control*);
 
 }  // namespace softmax_native::cpu

@@ -29,15 +29,15 @@ bool is_started(int) { return false; }
 Error costs(Environment&, int, Costs*) { return not_built(); }
 
 template <class T>
-Error softmax(Environment&, int, const T*, T*, Layout) {
+Error softmax(Environment&, int, const T*, T*, Layout, Control*) {
   return not_built();
 }
 template <class T>
-Error row_max(Environment&, int, const T*, T*, int32_t*, Layout) {
+Error row_max(Environment&, int, const T*, T*, int32_t*, Layout, Control*) {
   return not_built();
 }
 template <class T>
-Error softmax_jacobian(Environment&, int, const T*, T*, int64_t, int64_t) {
+Error softmax_jacobian(Environment&, int, const T*, T*, int64_t, int64_t, Control*) {
   return not_built();
 }
 
@@ -67,12 +67,12 @@ void finish(Job*) {}
 Error allocate_page_locked(Environment&, int64_t, void**) { return not_built(); }
 void free_page_locked(void*) {}
 
-template Error softmax<float>(Environment&, int, const float*, float*, Layout);
-template Error softmax<double>(Environment&, int, const double*, double*, Layout);
-template Error row_max<float>(Environment&, int, const float*, float*, int32_t*, Layout);
-template Error row_max<double>(Environment&, int, const double*, double*, int32_t*, Layout);
-template Error softmax_jacobian<float>(Environment&, int, const float*, float*, int64_t, int64_t);
-template Error softmax_jacobian<double>(Environment&, int, const double*, double*, int64_t, int64_t);
+template Error softmax<float>(Environment&, int, const float*, float*, Layout, Control*);
+template Error softmax<double>(Environment&, int, const double*, double*, Layout, Control*);
+template Error row_max<float>(Environment&, int, const float*, float*, int32_t*, Layout, Control*);
+template Error row_max<double>(Environment&, int, const double*, double*, int32_t*, Layout, Control*);
+template Error softmax_jacobian<float>(Environment&, int, const float*, float*, int64_t, int64_t, Control*);
+template Error softmax_jacobian<double>(Environment&, int, const double*, double*, int64_t, int64_t, Control*);
 template Error softmax<float>(Tensor&, Tensor&, Layout);
 template Error softmax<double>(Tensor&, Tensor&, Layout);
 template Error row_max<float>(Tensor&, Tensor&, Tensor*, Layout);

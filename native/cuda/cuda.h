@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/control.h"
 #include "policy.h"
 
 namespace softmax_native::cuda {
@@ -91,14 +92,17 @@ struct Costs {
 Error costs(Environment& environment, int device, Costs* costs);
 
 // Arrays in host memory. They are processed in batches that overlap upload, computation and download, with a bounded
-// amount of device memory. On return the results are there, or nothing uses the arrays any more.
+// amount of device memory. On return the results are there, or nothing uses the arrays any more. With a `control` another
+// thread may stop the call between batches; it then returns without an error.
 template <class T>
-Error softmax(Environment& environment, int device, const T* x, T* out, Layout layout);  // out may be x
+Error softmax(Environment& environment, int device, const T* x, T* out, Layout layout,  // out may be x
+              Control* control = nullptr);
 template <class T>
 Error row_max(Environment& environment, int device, const T* x, T* max, int32_t* argmax /* may be null */,
-              Layout layout);
+              Layout layout, Control* control = nullptr);
 template <class T>
-Error softmax_jacobian(Environment& environment, int device, const T* x, T* out, int64_t rows, int64_t k);
+Error softmax_jacobian(Environment& environment, int device, const T* x, T* out, int64_t rows, int64_t k,
+                       Control* control = nullptr);
 
 // Tensors. `*tensor` is set when there is no error.
 Error allocate(Environment& environment, int device, int64_t bytes, Tensor** tensor);

@@ -130,6 +130,11 @@ Error enter(Environment& environment, int device, Session** session) {
   return error;
 }
 
+// A batch has been enqueued, so that the one that had its slot before is done.
+void advance(Control* control, const Batch& batch, Layout layout) {
+  if (control != nullptr) control->done += batch.outers * layout.k * batch.columns;
+}
+
 // An array of the caller's.
 template <class T>
 struct HostArray {
@@ -163,7 +168,7 @@ struct HostArray {
 }  // namespace
 
 template <class T>
-Error softmax(Environment& environment, int device, const T* x, T* out, Layout layout) {
+Error softmax(Environment& environment, int device, const T* x, T* out, Layout layout, Control* control) {
   const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(enter(environment, device, &session));
@@ -188,12 +193,16 @@ Error softmax(Environment& environment, int device, const T* x, T* out, Layout l
   };
 
   Error error = pipeline.open(cut.rows() * layout.k * static_cast<int64_t>(sizeof(T)), 0);
-  for (int64_t i = 0; i < cut.count() && !error; i++) error = process(i);
+  for (int64_t i = 0; i < cut.count() && !error && !is_stopped(control); i++) {
+    error = process(i);
+    advance(control, cut[i], layout);
+  }
   return pipeline.close(std::move(error));
 }
 
 template <class T>
-Error row_max(Environment& environment, int device, const T* x, T* max, int32_t* argmax, Layout layout) {
+Error row_max(Environment& environment, int device, const T* x, T* max, int32_t* argmax, Layout layout,
+              Control* control) {
   const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(enter(environment, device, &session));
@@ -227,14 +236,18 @@ Error row_max(Environment& environment, int device, const T* x, T* max, int32_t*
   };
 
   Error error = pipeline.open(indices_offset + cut.rows() * static_cast<int64_t>(sizeof(int32_t)), 0);
-  for (int64_t i = 0; i < cut.count() && !error; i++) error = process(i);
+  for (int64_t i = 0; i < cut.count() && !error && !is_stopped(control); i++) {
+    error = process(i);
+    advance(control, cut[i], layout);
+  }
   return pipeline.close(std::move(error));
 }
 
 // The result is k times the size of x, so that only its way back matters. Rows are taken in groups, whose Jacobians
 // together, or else a single row's, make one batch or several.
 template <class T>
-Error softmax_jacobian(Environment& environment, int device, const T* x, T* out, int64_t rows, int64_t k) {
+Error softmax_jacobian(Environment& environment, int device, const T* x, T* out, int64_t rows, int64_t k,
+                       Control* control) {
   const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(enter(environment, device, &session));
@@ -268,7 +281,7 @@ Error softmax_jacobian(Environment& environment, int device, const T* x, T* out,
                                     return jacobian_rows<T>(part, probabilities, diagonal, n, k, properties, workspace,
                                                             stream);
                                   }));
-    for (int64_t first = 0; first < last; first += range, ++*batch) {
+    for (int64_t first = 0; first < last && !is_stopped(control); first += range, ++*batch) {
       const int64_t end = smaller(first + range, last);
       T* memory = reinterpret_cast<T*>(pipeline.slot(*batch));
       RETURN_ERROR(pipeline.compute(*batch, 0, "launching softmaxJacobian", [&](void*, cudaStream_t stream) {
@@ -277,6 +290,7 @@ Error softmax_jacobian(Environment& environment, int device, const T* x, T* out,
       RETURN_ERROR(pipeline.begin_download(*batch));
       RETURN_ERROR(pipeline.download(jacobians.flat(first_row * k * k + first, end - first), memory));
       RETURN_ERROR(pipeline.end_download(*batch));
+      if (control != nullptr) control->done += end - first;
     }
     return {};
   };
@@ -287,15 +301,15 @@ Error softmax_jacobian(Environment& environment, int device, const T* x, T* out,
     diagonal = reinterpret_cast<T*>(pipeline.shared() + group_bytes);
   }
   int64_t batch = 0;
-  for (int64_t group = 0; group < groups && !error; group++) error = process(group, &batch);
+  for (int64_t group = 0; group < groups && !error && !is_stopped(control); group++) error = process(group, &batch);
   return pipeline.close(std::move(error));
 }
 
-template Error softmax<float>(Environment&, int, const float*, float*, Layout);
-template Error softmax<double>(Environment&, int, const double*, double*, Layout);
-template Error row_max<float>(Environment&, int, const float*, float*, int32_t*, Layout);
-template Error row_max<double>(Environment&, int, const double*, double*, int32_t*, Layout);
-template Error softmax_jacobian<float>(Environment&, int, const float*, float*, int64_t, int64_t);
-template Error softmax_jacobian<double>(Environment&, int, const double*, double*, int64_t, int64_t);
+template Error softmax<float>(Environment&, int, const float*, float*, Layout, Control*);
+template Error softmax<double>(Environment&, int, const double*, double*, Layout, Control*);
+template Error row_max<float>(Environment&, int, const float*, float*, int32_t*, Layout, Control*);
+template Error row_max<double>(Environment&, int, const double*, double*, int32_t*, Layout, Control*);
+template Error softmax_jacobian<float>(Environment&, int, const float*, float*, int64_t, int64_t, Control*);
+template Error softmax_jacobian<double>(Environment&, int, const double*, double*, int64_t, int64_t, Control*);
 
 }  // namespace softmax_native::cuda

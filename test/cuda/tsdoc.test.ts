@@ -9,6 +9,4 @@ it('there are some', () => {
   expect(own.map(({ name }) => name).toSorted()).toEqual(['CudaError', 'DeviceTensor', 'cudaDevice']);
 });
 
-it.skipIf(noGpu).each(own)('of $name says what it gives', (example) => {
-  expectExampleHolds(example);
-});
+it.skipIf(noGpu).each(own)('of $name says what it gives', (example) => expectExampleHolds(example));

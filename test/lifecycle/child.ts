@@ -16,12 +16,23 @@ export interface Ended {
  */
 const flags = ['--no-concurrent-recompilation'];
 
-/** @param environment - variables to set, or with undefined to take away */
-export function run(program: string, environment: NodeJS.ProcessEnv = {}): Ended {
+/**
+ * @param environment - variables to set, or with undefined to take away
+ * @param options - for Node.js, before the program
+ */
+export function run(
+  program: string,
+  environment: NodeJS.ProcessEnv = {},
+  args: string[] = [],
+  options: string[] = [],
+): Ended {
   const env = { ...process.env, ...environment };
   for (const name of Object.keys(env)) if (env[name] === undefined) delete env[name];
   const location = fileURLToPath(new URL(`programs/${program}`, import.meta.url));
-  const child = spawnSync(process.execPath, [...flags, location], { env, encoding: 'utf8' });
+  const child = spawnSync(process.execPath, [...flags, ...options, location, ...args], {
+    env,
+    encoding: 'utf8',
+  });
   const { status, signal, stdout, stderr } = child;
   return { status, signal, stdout, stderr };
 }
@@ -36,6 +47,17 @@ export const programs = [
   ['loads it in workers only, which end by themselves', 'worker-only.mjs'],
   ['loads it in workers only, which are terminated while they compute', 'worker-terminated.mjs'],
   ['computes in many workers, and exits while one does', 'many-workers.mjs'],
+] as const;
+
+/** Processes that call the asynchronous functions, by what they do and the file that does it. */
+export const backgroundPrograms = [
+  ['ends by itself, when its calls have', 'background-ends-by-itself.mjs'],
+  ['calls process.exit while calls are under way, and makes more in its handler', 'background-exits.mjs'],
+  [
+    'terminates workers, which alone load it, while their calls are under way',
+    'background-worker-terminated.mjs',
+  ],
+  ['loads it by require and by import, and from other contexts', 'require-and-import.mjs'],
 ] as const;
 
 /** How OpenMP's idle threads wait, with the environment that says so. */

@@ -1,0 +1,146 @@
+// jacobianRows: the Jacobians of many rows, some rows at a time, for those that do not fit in memory together.
+import { floatTypeOf, allocate } from './arrays.ts';
+import {
+  compute,
+  finished,
+  isForGpu,
+  readBackground,
+  throwIfAborted,
+  whenAborted,
+  type Background,
+  type BackgroundOptions,
+} from './background.ts';
+import type { FloatArray } from './binding.ts';
+import { invalidType, outOfRange } from './errors.ts';
+import type { ElementArray, HostLogits } from './input.ts';
+import { allocateJacobians, jacobianHostCall, readJacobian, type JacobianCall } from './jacobian.ts';
+import { copyInput, partOf, stableInput } from './jobMemory.ts';
+import { readOptions, type CallOptions } from './options.ts';
+import { isDeviceTensor } from './tensor.ts';
+
+export interface JacobianRowsOptions extends CallOptions, BackgroundOptions {
+  /** How many rows' Jacobians come together, but for the last ones. By default as many as make 32 MB, at least one. */
+  rowsPerChunk?: number | undefined;
+}
+
+/** The Jacobians of some adjacent rows. It is a tensor as the functions of this package take them. */
+export interface JacobianChunk<Data = FloatArray> {
+  /** The first of these rows, counted over all dimensions of x but the last. */
+  row: number;
+  /** [rows, k, k] */
+  shape: [rows: number, k: number, k: number];
+  /** The entries, row-major, in an array of their own. */
+  data: Data;
+}
+
+/** In bytes. */
+const chunkBytes = 2 ** 25;
+
+/**
+ * The Jacobians of softmax for the rows of x along the last axis, some rows at a time and in their order: what
+ * softmaxJacobian gives, the same bits, in memory of about two chunks, one of which is computed in the background while
+ * the program works on the other.
+ *
+ * x is read when this is called, under the memory rules of `softmax` of `softmax-native/promises`. `onProgress` counts the
+ * entries of all chunks that are computed. Whoever leaves the loop early stops the work.
+ *
+ * @param x - logits in the memory of the host, of shape (..., k)
+ * @returns an iterator, for one loop
+ * @throws for its arguments at once, as softmaxJacobian does; RangeError `ERR_OUT_OF_RANGE` for a `rowsPerChunk` below 1;
+ *   where chunks are awaited RangeError `ERR_OUT_OF_MEMORY` and AbortError `ABORT_ERR`
+ *
+ * @example
+ * ```ts
+ * import { jacobianRows } from 'softmax-native/promises';
+ *
+ * const logits = Float32Array.of(0, 0, 1, 1, 2, -Infinity);
+ * const diagonals = [];
+ * for await (const { row, shape, data } of jacobianRows(logits, { shape: [3, 2], rowsPerChunk: 2 })) {
+ *   const [rows, k] = shape;
+ *   for (let i = 0; i < rows; i++) diagonals[row + i] = data[i * k * k];
+ * }
+ * diagonals;
+ * // => [0.25, 0.25, 0]
+ * ```
+ */
+export function jacobianRows<X extends HostLogits>(
+  x: X,
+  options?: JacobianRowsOptions,
+): AsyncGenerator<JacobianChunk<ElementArray<X>>, void, void> {
+  const { rowsPerChunk } = readOptions(options);
+  const background = readBackground(options);
+  if (rowsPerChunk !== undefined && typeof rowsPerChunk !== 'number') {
+    throw invalidType('an integer', 'rowsPerChunk', rowsPerChunk);
+  }
+  if (rowsPerChunk !== undefined && !(Number.isSafeInteger(rowsPerChunk) && rowsPerChunk >= 1)) {
+    throw outOfRange('an integer of at least 1', 'rowsPerChunk', rowsPerChunk);
+  }
+  if (isDeviceTensor(x)) throw invalidType('logits in the memory of the host', 'x', x);
+  const call = readJacobian(x, floatTypeOf(x), options);
+  const { input, layout, threads } = call;
+  const stable = stableInput(input, background.transfer, []);
+  const from = stable?.x ?? copyInput(input.data, allocate(input.type, layout.elements, 'x'), threads);
+  const bytes = layout.k ** 2 * from.BYTES_PER_ELEMENT;
+  const rows = rowsPerChunk ?? Math.max(1, Math.floor(chunkBytes / bytes));
+  return chunks(call, from, rows, background) as AsyncGenerator<JacobianChunk<ElementArray<X>>, void, void>;
+}
+
+async function* chunks(
+  call: JacobianCall,
+  x: FloatArray,
+  rowsPerChunk: number,
+  background: Background,
+): AsyncGenerator<JacobianChunk, void, void> {
+  const { rows } = call.layout;
+  // Stops the chunk that is computed ahead, when the loop is left.
+  const left = new AbortController();
+  const { signal } = background;
+  throwIfAborted(background);
+  const forget = signal && whenAborted(signal, () => left.abort(signal.reason));
+  const own = { ...background, signal: left.signal };
+  const begin = (row: number): Promise<JacobianChunk> | undefined => {
+    if (row >= rows) return undefined;
+    const chunk = jacobiansOf(call, x, row, Math.min(rowsPerChunk, rows - row), own);
+    chunk.catch(() => {}); // whoever awaits it is told
+    return chunk;
+  };
+  let next = begin(0);
+  try {
+    for (let row = 0; next !== undefined; row += rowsPerChunk) {
+      const chunk: JacobianChunk = await next;
+      next = begin(row + rowsPerChunk);
+      yield chunk;
+    }
+    finished(background, call.entries, undefined);
+  } finally {
+    forget?.();
+    left.abort();
+    await next?.catch(() => {}); // nothing uses x any more
+  }
+}
+
+async function jacobiansOf(
+  call: JacobianCall,
+  x: FloatArray,
+  row: number,
+  rows: number,
+  background: Background,
+): Promise<JacobianChunk> {
+  const { input, place, threads, entries } = call;
+  const { k } = call.layout;
+  const layout = { ...call.layout, outer: rows, rows, elements: rows * k };
+  const data = allocateJacobians(input.type, layout);
+  const from = partOf(x, row * k, rows * k);
+  const host = jacobianHostCall(from, data, layout, threads);
+  const before = row * k * k;
+  const progress = background.onProgress;
+  const counted = {
+    ...background,
+    onProgress: progress && ((done: number) => progress(before + done, entries)),
+  };
+  await compute(place, isForGpu(place, data.length, host), host, counted, data.length, {
+    cuda: (jobs, gpu) => jobs.cudaSoftmaxJacobian(gpu, from, data, rows, k),
+    cpu: (jobs) => jobs.softmaxJacobian(from, data, rows, k, threads, true),
+  });
+  return { row, shape: [rows, k, k], data };
+}

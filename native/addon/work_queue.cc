@@ -1,0 +1,111 @@
+#include "work_queue.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <system_error>
+
+#include "heap.h"
+
+namespace softmax_native::addon {
+namespace {
+
+constexpr int kLanes = 3;
+
+// Programs that make calls again and again make them within this; in a pause as long as that nobody minds the few
+// milliseconds in which the heap is searched.
+constexpr std::chrono::seconds kPause{1};
+
+WorkQueue* queues() {
+  static auto* all = new WorkQueue[kLanes];
+  return all;
+}
+
+}  // namespace
+
+WorkQueue& work_queue(Lane lane) { return queues()[static_cast<int>(lane)]; }
+
+// process.exit() tells no environment of the main thread, but exit() calls this, before the memory and the runtimes that
+// the jobs use are taken away.
+void end_work() {
+  for (WorkQueue* queue = queues(); queue != queues() + kLanes; queue++) {
+    {
+      const std::lock_guard<std::mutex> lock(queue->mutex_);
+      queue->ending_ = true;
+      if (queue->running_ != nullptr) queue->running_->control->stopped = true;
+    }
+    queue->changed_.notify_all();
+    if (queue->thread_.joinable()) queue->thread_.join();
+  }
+}
+
+bool WorkQueue::submit(Job* job) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!start()) return false;
+    waiting_.push_back(job);
+  }
+  changed_.notify_all();
+  return true;
+}
+
+bool WorkQueue::start() {
+  if (thread_.joinable() || ending_) return true;
+  static const int registered = std::atexit(end_work);
+  static_cast<void>(registered);
+  try {
+    thread_ = std::thread([this] { serve(); });
+  } catch (const std::system_error&) {
+    return false;
+  }
+  return true;
+}
+
+void WorkQueue::serve() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const auto has_work = [this] { return ending_ || !waiting_.empty(); };
+  while (true) {
+    if (!changed_.wait_for(lock, kPause, has_work)) {
+      lock.unlock();
+      give_back_free_memory();
+      lock.lock();
+      changed_.wait(lock, has_work);
+    }
+    if (ending_) return;
+    running_ = waiting_.front();
+    waiting_.pop_front();
+    lock.unlock();
+    running_->run();
+    lock.lock();
+    // Under the lock, so that whoever asks for this job finds it running or done.
+    if (!ending_) running_->done();
+    running_ = nullptr;
+    changed_.notify_all();
+  }
+}
+
+WorkQueue::Job* WorkQueue::take(const Control& control) {
+  const auto is_it = [&](const Job* job) { return job->control.get() == &control; };
+  const auto found = std::find_if(waiting_.begin(), waiting_.end(), is_it);
+  if (found == waiting_.end()) {
+    if (running_ != nullptr && is_it(running_)) running_->control->stopped = true;
+    return nullptr;
+  }
+  Job* job = *found;
+  waiting_.erase(found);
+  return job;
+}
+
+WorkQueue::Job* WorkQueue::stop(const Control& control) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return take(control);
+}
+
+void WorkQueue::remove(const Control& control) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (take(control) != nullptr) return;
+  // What runs at the end of the process is waited for there.
+  changed_.wait(lock, [&] { return running_ == nullptr || running_->control.get() != &control; });
+}
+
+}  // namespace softmax_native::addon

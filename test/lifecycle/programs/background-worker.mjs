@@ -1,0 +1,7 @@
+// Has calls in the background under way until it is terminated.
+import { parentPort } from 'node:worker_threads';
+import { start } from './compute-later.mjs';
+
+setInterval(start, 50);
+start();
+parentPort?.postMessage('started');
