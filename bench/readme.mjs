@@ -25,7 +25,12 @@ export function generated() {
   }
   const accuracy = JSON.parse(read('bench/results/accuracy.json'));
   const gpu = JSON.parse(read('bench/results/gpu.json'));
-  const tables = { accuracy: accuracyTable(accuracy), speed: speedTable(reports), gpu: gpuTable(gpu) };
+  const tables = {
+    accuracy: accuracyTable(accuracy),
+    speed: speedTable(reports),
+    gpu: gpuTable(gpu),
+    async: asyncTable(JSON.parse(read('bench/results/async.json'))),
+  };
   const readme = Object.entries(tables).reduce(
     (text, [name, table]) => replaced(text, name, table),
     read('README.md'),
@@ -96,6 +101,22 @@ function speedTable(reports) {
     'Whole calls with `out`, and how many times as long each library takes for the same, measured in turns. “Of memory” ' +
       'is the speed beside that of a copy (for the Jacobian, a fill) with non-temporal stores, for data that is larger ' +
       `than the caches. ${machineOf(batch)} ${versions.join(', ')}.`,
+  ].join('\n');
+}
+
+function asyncTable(report) {
+  const ms = (value) => `${significant(value)} ms`;
+  const lines = report.results.map(({ name, way, call, late99, total, sync }) => [
+    `${name}, ${way}`,
+    ms(call),
+    ms(late99),
+    ms(total),
+    ms(sync),
+  ]);
+  return [
+    tableOf([['', 'the call itself', 'loop late by (99 %)', 'until the result', 'synchronous'], ...lines]),
+    '',
+    `Medians of ${report.rounds} rounds, float32; “late” is a timer of 1 ms while the call computes. ${machineOf(report)}`,
   ].join('\n');
 }
 

@@ -7,6 +7,7 @@
 //   special                              rows of subnormal results, masked rows and the like beside ordinary ones
 //   threads                              what more threads bring, and what they cost on a loaded machine
 //   idle                                 processor time between calls
+//   async                                the event loop while calls compute in the background
 //   accuracy                             the worst errors in units in the last place
 //   gpu                                  where there is a GPU: every kernel beside a copy and Python libraries
 //
@@ -22,8 +23,8 @@ import { comparisons } from './suites.mjs';
 
 const usage = `npm run bench -- [--suite NAME]... [options]
 
-  --suite NAME     small, batch, rows, axis, jacobian, special, threads, idle, accuracy or gpu; all of them, some 20
-                   minutes, where none is named
+  --suite NAME     small, batch, rows, axis, jacobian, special, threads, idle, async, accuracy or gpu; all of them, some
+                   20 minutes, where none is named
   --quick          rough figures, 3 minutes for all suites but idle and accuracy
   --only TEXT      of small, batch, rows, axis and jacobian only the cases with this text in their names
   --threads N      the most threads that a candidate may use
@@ -37,6 +38,7 @@ const programs = {
   special: 'special-rows.mjs',
   threads: 'threads.mjs',
   idle: 'idle.mjs',
+  async: 'async.mjs',
   accuracy: 'accuracy.mjs',
   gpu: 'gpu.mjs',
 };

@@ -2,6 +2,7 @@
 
 #include "array_calls.h"
 #include "cuda_environment.h"
+#include "jobs.h"
 
 namespace softmax_native::addon {
 namespace {
@@ -389,6 +390,7 @@ napi_value allocate_pinned(napi_env env, napi_callback_info info) {
 
 #ifdef SOFTMAX_EMULATED_CUDA
 napi_value forget_devices(napi_env env, napi_callback_info) {
+  end_gpu_of_jobs();
   cuda::forget_devices(*CudaEnvironment::of(env));
   return nullptr;
 }

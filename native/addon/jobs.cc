@@ -200,9 +200,11 @@ JobsOfEnvironment& jobs_of(napi_env env, napi_callback_info info) {
 }
 
 // The GPUs' work of all environments is done by one thread, with streams and memory of its own.
+cuda::Environment* environment_of_jobs = nullptr;
+
 cuda::Environment& gpu_environment() {
-  static cuda::Environment* environment = cuda::begin_environment();
-  return *environment;
+  if (environment_of_jobs == nullptr) environment_of_jobs = cuda::begin_environment();
+  return *environment_of_jobs;
 }
 
 Outcome of_gpu(const Control& control, cuda::Error error) {
@@ -438,6 +440,15 @@ constexpr struct {
 };
 
 }  // namespace
+
+#ifdef SOFTMAX_EMULATED_CUDA
+void end_gpu_of_jobs() {
+  if (environment_of_jobs == nullptr) return;
+  cuda::end_environment(*environment_of_jobs);
+  cuda::delete_environment(environment_of_jobs);
+  environment_of_jobs = nullptr;
+}
+#endif
 
 void add_jobs(napi_env env, napi_value exports) {
   JobsOfEnvironment* self = JobsOfEnvironment::begin(env);

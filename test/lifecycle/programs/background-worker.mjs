@@ -4,4 +4,5 @@ import { start } from './compute-later.mjs';
 
 setInterval(start, 50);
 start();
-parentPort?.postMessage('started');
+// oxlint-disable-next-line require-post-message-target-origin -- a worker thread, not a window
+parentPort.postMessage('started');
