@@ -160,7 +160,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : describe(error);
 }
 
-function packageVersion(): string {
+export function packageVersion(): string {
   try {
     return (createRequire(import.meta.url)('../package.json') as { version: string }).version;
   } catch {
