@@ -11,6 +11,7 @@
 //         takes in the other two, as only pieces overlap
 //
 // Kernels are left out of the GPU's side: its memory moves data some 50 times as fast as the bus, at the same time.
+/** A function, as its cost is known by its name. */
 export type Operation = 'softmax' | 'rowMax' | 'softmaxJacobian';
 
 /** A call, as far as its cost depends on it. */
@@ -44,9 +45,11 @@ export interface AutoCosts {
 }
 
 export interface Choice {
+  /** Where the call is computed. */
   readonly device: 'cpu' | 'cuda';
-  /** The estimates, in seconds. */
+  /** What it is estimated to take on the CPU, in seconds. */
   readonly cpuSeconds: number;
+  /** What it is estimated to take on the GPU, in seconds, the way there and back counted. */
   readonly cudaSeconds: number;
 }
 

@@ -8,6 +8,7 @@ import { isMainThread } from 'node:worker_threads';
 import type { AutoCosts } from './auto.ts';
 import { nativeLibrary } from './errors.ts';
 
+/** The arrays of logits and probabilities. */
 export type FloatArray = Float32Array | Float64Array;
 
 /**

@@ -131,6 +131,7 @@ export interface AutoInfo {
   started: boolean;
   /** Where the costs come from: those of setAutoCosts, measured on this GPU, or assumed until it is started. */
   source: 'given' | 'measured' | 'assumed';
+  /** The costs that it counts with. */
   costs: AutoCosts;
   /** What it would choose now for some float32 arrays of the host, on as many threads as by default. */
   choices: AutoChoice[];
@@ -138,7 +139,9 @@ export interface AutoInfo {
   failure?: string;
 }
 
+/** What 'auto' would choose for a call on float32 arrays, with the estimates. */
 export interface AutoChoice extends Choice {
+  /** The function that is called. */
   operation: Operation;
   /** The shape of x, whose last axis is that of the rows. */
   shape: [rows: number, k: number];

@@ -35,6 +35,7 @@ interface CudaVersions {
 
 /** There is a GPU that can be used. */
 export interface CudaInfo extends CudaVersions {
+  /** Tells it from NoCudaInfo. */
   available: true;
   /** The GPUs that CUDA shows, in its order. */
   devices: GpuInfo[];
@@ -44,27 +45,33 @@ export interface CudaInfo extends CudaVersions {
 
 /** There is no GPU that can be used: `device: 'cuda'` throws, and the rest is computed on the CPU. */
 export interface NoCudaInfo extends Partial<CudaVersions> {
+  /** Tells it from CudaInfo. */
   available: false;
   /** Why, in words. */
   reason: string;
 }
 
+/** A GPU that CUDA shows. */
 export interface GpuInfo {
   /** Its name in the option `device`. */
   device: `cuda:${number}`;
+  /** Its name, as the driver gives it. */
   name: string;
   /** Such as 9.0. */
   computeCapability: string;
   /** In bytes. */
   memory: number;
+  /** How many it has. */
   multiprocessors: number;
-  /** Whether it can be used; if not, `reason` says why. */
+  /** Whether it can be used. */
   usable: boolean;
+  /** Why it cannot be used, where it cannot. */
   reason?: string;
 }
 
 /** The native library is loaded: the CPU computes, and the GPUs that `cuda` lists. */
 export interface CpuInfo extends CommonInfo {
+  /** Tells it from NoDeviceInfo. */
   backend: 'cpu';
   /** The instruction set in use: the best one, or the one that the environment variable SOFTMAX_NATIVE_ISA names. */
   isa: string;
@@ -80,7 +87,9 @@ export interface CpuInfo extends CommonInfo {
  * `reason` says why.
  */
 export interface NoDeviceInfo extends CommonInfo {
+  /** Tells it from CpuInfo. */
   backend: 'none';
+  /** Why, in words. */
   reason: string;
 }
 
@@ -160,7 +169,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : describe(error);
 }
 
-function packageVersion(): string {
+export function packageVersion(): string {
   try {
     return (createRequire(import.meta.url)('../package.json') as { version: string }).version;
   } catch {

@@ -35,6 +35,7 @@ export type ErrorCode =
 
 /** An error that this package throws. */
 export interface SoftmaxNativeError extends Error {
+  /** What is wrong. */
   readonly code: ErrorCode;
 }
 
@@ -61,6 +62,7 @@ export class CudaError extends Error {
   static {
     this.prototype.name = 'CudaError';
   }
+  /** Tells it from other errors of this package. */
   readonly code = 'ERR_CUDA';
   /** The number of the error, a cudaError_t: 2 is cudaErrorMemoryAllocation. */
   readonly cudaCode: number;

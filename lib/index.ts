@@ -1,6 +1,7 @@
 // softmax-native: softmax, row maxima and the Jacobian of softmax, computed by native code on typed arrays where they
 // are, on the CPU or on a GPU.
-export type { AutoCosts } from './auto.ts';
+export type { AutoCosts, Operation } from './auto.ts';
+export type { FloatArray } from './binding.ts';
 export { setAutoCosts, type AutoChoice, type AutoInfo } from './choosing.ts';
 export {
   cudaDevice,

@@ -9,13 +9,17 @@ import { isDeviceTensor, type DeviceTensor, type FloatDtype } from './tensor.ts'
 
 /** A float array with its shape. Other properties are ignored. */
 export interface Tensor<Data extends FloatArray = FloatArray> {
+  /** The elements. */
   readonly data: Data;
+  /** The sizes, row-major. */
   readonly shape: Shape;
 }
 
 /** A float array with its shape under the name that ONNX Runtime gives it. Other properties are ignored. */
 export interface DimsTensor<Data extends FloatArray = FloatArray> {
+  /** The elements. */
   readonly data: Data;
+  /** The sizes, row-major. */
   readonly dims: Shape;
 }
 

@@ -22,6 +22,7 @@ import {
 import { readTensorInput, readTensorOut } from './tensorCall.ts';
 import { readThreads } from './threads.ts';
 
+/** The options of {@link softmaxJacobian}. */
 export interface SoftmaxJacobianOptions<Out = undefined> extends CallOptions {
   /**
    * Where the Jacobians are written: an array of x's element type (Float64Array for plain numbers) with at least

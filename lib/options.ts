@@ -3,6 +3,7 @@ import { invalidType } from './errors.ts';
 import type { Device } from './placement.ts';
 import type { Shape } from './shape.ts';
 
+/** The options that every function has. */
 export interface CallOptions {
   /**
    * The sizes of x, row-major; their product is the length of x. Any rank from 1. Without it x is one row, or has the

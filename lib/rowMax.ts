@@ -38,6 +38,7 @@ import {
 import { readTensorInput, readTensorOut } from './tensorCall.ts';
 import { readThreads } from './threads.ts';
 
+/** The options of {@link rowMax}. */
 export interface RowMaxOptions<Out = undefined> extends CallOptions {
   /** The dimension along which the elements of a row lie, from -rank to rank - 1; -1, the last, is the default. */
   axis?: number | undefined;
@@ -53,13 +54,17 @@ export interface RowMaxOptions<Out = undefined> extends CallOptions {
 
 /** What `out` may be for rowMax. */
 export interface RowMaxOut<Max = FloatArray, Argmax = Int32Array> {
+  /** Where the largest elements are written. */
   readonly max?: Max | undefined;
+  /** Where their indices are written. */
   readonly argmax?: Argmax | undefined;
 }
 
 /** The largest element of every row and its index in the row, in the order of `shape`. */
 export interface RowMax<Max = FloatArray, Argmax = Int32Array> {
+  /** The largest elements. */
   max: Max;
+  /** Their indices in the rows. */
   argmax: Argmax;
   /** The shape of x without the axis, or with size 1 for it. */
   shape: number[];

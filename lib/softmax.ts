@@ -21,6 +21,7 @@ import {
 import { readTensorInput, readTensorOut } from './tensorCall.ts';
 import { readThreads } from './threads.ts';
 
+/** The options of {@link softmax}. */
 export interface SoftmaxOptions<Out = undefined> extends CallOptions {
   /** The dimension along which the elements of a row lie, from -rank to rank - 1; -1, the last, is the default. */
   axis?: number | undefined;

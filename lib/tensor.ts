@@ -187,14 +187,19 @@ export class DeviceTensor<D extends Dtype = FloatDtype> {
   }
 
   /**
-   * The elements, when the calls made before have been carried out, which this waits for.
+   * The elements in a new array, when the calls made before have been carried out, which this waits for.
    *
-   * @param out - an array of the element type with at least as many elements, filled and returned; a new one by default
-   * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_DETACHED`, `ERR_DISPOSED`; RangeError `ERR_SHAPE_MISMATCH` for an
-   *   `out` that is too small, `ERR_OUT_OF_MEMORY`; CudaError `ERR_CUDA`
+   * @throws TypeError `ERR_DISPOSED`; RangeError `ERR_OUT_OF_MEMORY` for more elements than an array of the host can
+   *   have; CudaError `ERR_CUDA`
    */
   dataSync(): ArrayOf<D>;
-  /** The elements, copied to `out`, which is returned. */
+  /**
+   * The elements, copied to `out`, which is returned.
+   *
+   * @param out - an array of the element type with at least as many elements
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_DETACHED`, `ERR_DISPOSED`; RangeError `ERR_SHAPE_MISMATCH` for an
+   *   `out` that is too small; CudaError `ERR_CUDA`
+   */
   dataSync<Out extends ArrayOf<D, ArrayBufferLike>>(out: Out): Out;
   dataSync(out?: ArrayOf<D, ArrayBufferLike>): ArrayOf<D, ArrayBufferLike> {
     const memory = memoryOf(this, 'the tensor');

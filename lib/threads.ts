@@ -81,7 +81,7 @@ function leastQuota(root: string, group: string, read: (folder: string) => strin
   }
 }
 
-function readText(file: string): string | undefined {
+export function readText(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8');
   } catch {
