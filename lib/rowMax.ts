@@ -106,12 +106,14 @@ export function rowMax(x: unknown, options?: unknown): RowMax<unknown, unknown> 
     return rowMaxOfTensor(x, shape, axis, keepdims === true, out, device);
   const place = readDevice(device);
   const input = readInput(x, type, shape);
-  const layout = layoutOf(input.shape, axis, input.data.length);
+  // A copy, as the result's shape is made of it when the caller's getters must not run any more.
+  const sizes: unknown = Array.isArray(input.shape) ? [...(input.shape as unknown[])] : input.shape;
+  const layout = layoutOf(sizes, axis, input.data.length);
   const target = readTarget(out, input.type);
 
   // No getter of the caller's runs from here on.
   const { rows, elements } = layout;
-  checkInput(input.data, elements, input.shape);
+  checkInput(input.data, elements, sizes);
   checkRowLength(layout);
   if (target.max !== undefined) checkOutput(target.max, rows, 'out.max');
   if (target.argmax !== undefined) checkOutput(target.argmax, rows, 'out.argmax');
@@ -122,7 +124,7 @@ export function rowMax(x: unknown, options?: unknown): RowMax<unknown, unknown> 
     mayUseGpu(place, elements) && rowMaxOnGpu(place, input.data, max, argmax, layout, threadCount);
   const areNew = target.max === undefined && target.argmax === undefined;
   if (rows > 0 && !onGpu) rowMaxOnCpu(input, max, argmax, areNew, layout, threadCount);
-  return { max, argmax, shape: reducedShape(input.shape as Shape | undefined, layout, keepdims === true) };
+  return { max, argmax, shape: reducedShape(sizes as Shape | undefined, layout, keepdims === true) };
 }
 
 /** False where the CPU is to compute it. */
