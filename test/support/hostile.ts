@@ -514,7 +514,10 @@ export const anything: fc.Arbitrary<Argument> = fc.oneof(
           { get: throwPlanted, has: throwPlanted, ownKeys: throwPlanted, getPrototypeOf: throwPlanted },
         ),
       () => new Proxy([], { get: throwPlanted }),
+      () => revoked({}),
+      () => revoked([]),
       () => detachedArray(),
+      () => Object.defineProperty(Float32Array.of(1, 2), 'length', { value: 8 }),
       () => Object.defineProperty(Float32Array.of(1, 2), 'length', { value: 2 ** 40 }),
       () => Object.defineProperty(Float32Array.of(1, 2), 'length', { get: throwPlanted }),
       () => Object.defineProperty(Float64Array.of(1, 2), 'buffer', { value: undefined }),
@@ -554,6 +557,12 @@ export function firstOnce(first: unknown, later: unknown): unknown[] {
 
 function throwPlanted(): never {
   throw planted;
+}
+
+function revoked(target: object): unknown {
+  const { proxy, revoke } = Proxy.revocable(target, {});
+  revoke();
+  return proxy;
 }
 
 function detachedArray(): Float32Array {
