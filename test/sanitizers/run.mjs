@@ -2,7 +2,7 @@
 // of vitest.config.ts beside this, in processes that load AddressSanitizer before Node.js; with ThreadSanitizer, and with
 // the others too, calls from several threads at once (test/native/race_check.cpp).
 //
-//   npm run test:sanitizers
+//   npm run test:sanitizers -- [test/unit/small.test.ts]...    all tests, or these
 //
 // It ends with 1 at the first finding, after printing it, and where a sanitizer does not see a planted fault.
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -40,7 +40,13 @@ const library = (name) => execFileSync('g++', [`-print-file-name=${name}`], { en
 const options = `halt_on_error=1:log_path=${path.join(reports, 'report')}`;
 const { status } = spawnSync(
   process.execPath,
-  [path.join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--config', 'test/sanitizers/vitest.config.ts'],
+  [
+    path.join(root, 'node_modules/vitest/vitest.mjs'),
+    'run',
+    '--config',
+    'test/sanitizers/vitest.config.ts',
+    ...process.argv.slice(2),
+  ],
   {
     cwd: root,
     stdio: 'inherit',

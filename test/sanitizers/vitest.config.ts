@@ -41,9 +41,12 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'sanitized-emulated',
-          include: ['test/emulated/**/*.test.ts', 'test/cuda/**/*.test.ts', 'test/fuzz/**/*.test.ts'],
-          // The bits of all kernels take minutes so, and processes of their own say nothing here.
-          exclude: ['test/emulated/memory.test.ts', 'test/cuda/process.test.ts', 'test/cuda/bits.test.ts'],
+          // Failures at every call, tensors, and what is refused. All bits and large arrays take minutes so.
+          include: [
+            'test/emulated/{auto,drivers,failures,unusable}.test.ts',
+            'test/cuda/{binding,device,tensor}.test.ts',
+            'test/fuzz/**/*.test.ts',
+          ],
           env: { ...fuzz, SOFTMAX_NATIVE_LIBRARY: library('emulated'), SOFTMAX_EMULATED_DEVICE: 'sm_90' },
         },
       },
