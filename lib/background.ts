@@ -65,7 +65,12 @@ export function throwIfAborted({ signal }: Background): void {
  * In bytes of x, or of the Jacobians. What is computed in less time than it takes to hand it to another thread and back,
  * about 20 microseconds, is computed at once.
  */
-const quickBytes = 2 ** 16;
+let quickBytes = 2 ** 16;
+
+/** For tests: with 0 every call is handed to another thread. */
+export function setQuickBytes(bytes: number): void {
+  quickBytes = bytes;
+}
 
 /** Whether a call is computed at once, on the arrays as they are. */
 export function isQuick(place: Place, elements: number, x: FloatArray, { transfer }: Background): boolean {

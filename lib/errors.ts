@@ -149,7 +149,8 @@ export function nativeLibrary(message: string, cause: unknown): SoftmaxNativeErr
 /** What was received, short enough for one line. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (types.isTypedArray(value)) return `${value[Symbol.toStringTag]}(${value.length}) of type object`;
+  if (types.isTypedArray(value))
+    return `${ownOf(value, Symbol.toStringTag)}(${ownOf(value, 'length')}) of type object`;
   const short = {
     depth: 0,
     maxArrayLength: 8,
@@ -158,6 +159,13 @@ export function describe(value: unknown): string {
     customInspect: false,
   };
   return `${inspect(value, short)} of type ${typeof value}`;
+}
+
+const typedArrayPrototype = Object.getPrototypeOf(Float32Array.prototype) as object;
+
+/** What the standard's own getter says of a typed array, which may have properties of the caller's by these names. */
+function ownOf(array: object, property: 'length' | typeof Symbol.toStringTag): string {
+  return String(Reflect.get(typedArrayPrototype, property, array));
 }
 
 function text(expected: string, name: string, received: string): string {

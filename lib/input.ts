@@ -93,7 +93,10 @@ export function readInput(x: unknown, type: FloatType | undefined, shape: unknow
 }
 
 function readOtherInput(x: unknown, shape: unknown): Input {
-  if (Array.isArray(x)) return Array.isArray(x[0]) ? readRows(x, shape) : readNumbers(x, shape);
+  if (Array.isArray(x)) {
+    const first: unknown = x[0];
+    return Array.isArray(first) ? readRows(x, first.length, shape) : readNumbers(x, shape);
+  }
   if (typeof x !== 'object' || x === null || types.isTypedArray(x)) throw invalidType(accepted, 'x', x);
 
   const tensor = readTensor(x, 'x', accepted);
@@ -158,9 +161,8 @@ function readNumbers(x: readonly unknown[], shape: unknown): Input {
   return { data, type: 'Float64Array', shape, form: 'numbers' };
 }
 
-function readRows(x: readonly unknown[], shape: unknown): Input {
+function readRows(x: readonly unknown[], k: number, shape: unknown): Input {
   const rows = x.length;
-  const k = (x[0] as readonly unknown[]).length;
   const data = allocated(Float64Array, rows * k, 'x');
   for (let row = 0; row < rows; row++) {
     const values = x[row];

@@ -133,12 +133,14 @@ export function readRowMax(x: unknown, type: FloatType | undefined, options: unk
   const keeps = readKeepdims(keepdims);
   const place = readDevice(device);
   const input = readInput(x, type, shape);
-  const layout = layoutOf(input.shape, axis, input.data.length);
+  // A copy, as the result's shape is made of it when the caller's getters must not run any more.
+  const sizes: unknown = Array.isArray(input.shape) ? [...(input.shape as unknown[])] : input.shape;
+  const layout = layoutOf(sizes, axis, input.data.length);
   const target = readTarget(out, input.type);
-  const reduced = reducedShape(input.shape as Shape | undefined, layout, keeps);
+  const reduced = reducedShape(sizes as Shape | undefined, layout, keeps);
 
   // No getter of the caller's runs from here on.
-  checkInput(input.data, layout.elements, input.shape);
+  checkInput(input.data, layout.elements, sizes);
   checkRowLength(layout);
   if (target.max !== undefined) checkOutput(target.max, layout.rows, 'out.max');
   if (target.argmax !== undefined) checkOutput(target.argmax, layout.rows, 'out.argmax');

@@ -399,7 +399,8 @@ cudaError_t row_max(const T* x, T* max, int32_t* argmax, Layout layout, const De
   const RowMaxPlan plan = row_max_plan(layout, device);
   const int64_t rows = layout.outer * layout.inner;
   const Results<T> results{max, argmax};
-  const Candidates<T> partials(workspace, rows * plan.slices);
+  // Without a workspace there are none, and nothing may be added to its null pointer.
+  const Candidates<T> partials(workspace, workspace == nullptr ? 0 : rows * plan.slices);
   cudaError_t error;
   if (plan.columns > 0) {
     error = columns(x, results, partials, layout, plan, stream);

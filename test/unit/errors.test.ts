@@ -565,3 +565,29 @@ describe('an option that throws when it is read', () => {
     for (const { call } of operations) expect(() => call(new Float32Array(2), options)).toThrow(own);
   });
 });
+
+describe('what fuzzing found: of an argument that answers differently later', () => {
+  it.each(operations)(
+    '$name reads the first element of plain logits before it decides what they are',
+    ({ call }) => {
+      let reads = 0;
+      const x: unknown[] = Object.defineProperty([0, 2], 0, { get: () => (reads++ === 0 ? [1] : undefined) });
+      expectRefusal(() => call(x), wrongType('Expected an array of numbers for x[0] but received undefined'));
+    },
+  );
+
+  it('rowMax takes the shape of its result from the sizes that it read', () => {
+    let reads = 0;
+    const shape = Object.defineProperty([2, 3], 0, { get: () => (reads++ === 0 ? 2 : 7) });
+    expect(rowMax(Float32Array.of(1, 2, 3, 6, 5, 4), { shape }).shape).toEqual([2]);
+    expect(reads).toBe(1);
+  });
+
+  it.each(operations)('$name names a typed array by its own type, whatever properties it has', ({ call }) => {
+    const x = Object.defineProperties(Int8Array.of(1, 2), {
+      length: { value: 5 },
+      [Symbol.toStringTag]: { value: Symbol('tag') },
+    });
+    expectRefusal(() => call(x), wrongType(/but received Int8Array\(2\) of type object$/));
+  });
+});
