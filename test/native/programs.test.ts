@@ -1,4 +1,5 @@
-// The C++ programs beside this file: the split exponential over its inputs, and the golden hashes of the numerics.
+// The C++ programs beside this file: the split exponential over its inputs, the golden hashes of the numerics, and calls
+// and jobs of several threads at once, which test/sanitizers watches too.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -39,5 +40,13 @@ describe('numerics', () => {
     expect(stderr).toBe('');
     expect(stdout).toBe(golden);
     expect(status).toBe(0);
+  });
+});
+
+describe('several threads at once', () => {
+  it.each(['race_check', 'queue_check'])('in %s get the right bits', (program) => {
+    const { status, stdout, stderr } = run(program, ['3']);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(/4 callers, 3 rounds/);
   });
 });

@@ -9,7 +9,11 @@ const library = (folder: string): string => `${root}build-sanitized/${folder}/so
 
 // Of the unit tests those that compute much, or what is refused.
 const unit = '{errors,jacobian,property,rowMax,small,softmax}';
-const onCpu = [`test/unit/${unit}.test.ts`, 'test/fuzz/**/*.test.ts'];
+const onCpu = [
+  `test/unit/${unit}.test.ts`,
+  'test/promises/{memory,control}.test.ts',
+  'test/fuzz/**/*.test.ts',
+];
 const fuzz = { SOFTMAX_FUZZ_SECONDS: '15' };
 
 export default defineConfig({
@@ -43,8 +47,8 @@ export default defineConfig({
           name: 'sanitized-emulated',
           // Failures at every call, tensors, and what is refused. All bits and large arrays take minutes so.
           include: [
-            'test/emulated/{auto,drivers,failures,unusable}.test.ts',
-            'test/cuda/{binding,device,tensor}.test.ts',
+            'test/emulated/{auto,drivers,failures,promises,unusable}.test.ts',
+            'test/cuda/{binding,device,promises,tensor}.test.ts',
             'test/fuzz/**/*.test.ts',
           ],
           env: { ...fuzz, SOFTMAX_NATIVE_LIBRARY: library('emulated'), SOFTMAX_EMULATED_DEVICE: 'sm_90' },
