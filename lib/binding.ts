@@ -1,12 +1,12 @@
 // Loads the native library: the only file that does. A failure is kept and thrown by the first call that computes,
 // so that the package can be imported, and deviceInfo() asked, where the library cannot be loaded.
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import type { AutoCosts } from './auto.ts';
 import { nativeLibrary } from './errors.ts';
+import { type Attempt, candidates, libcOf, loadFirst } from './loader.ts';
 
 /** The arrays of logits and probabilities. */
 export type FloatArray = Float32Array | Float64Array;
@@ -250,30 +250,18 @@ export interface NativeGpu {
   reason?: string;
 }
 
-const require = createRequire(import.meta.url);
+// The parent of lib/ in the repository, of dist/ in the installed package. A CommonJS bundle has no import.meta.url.
+const packageRoot = import.meta.url ? path.dirname(path.dirname(fileURLToPath(import.meta.url))) : undefined;
 
-// The parent of lib/ in the repository, of dist/ in the installed package.
-const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-
-/** The file to load instead of searching for one. */
+/** The file to load instead of looking for one. */
 const explicitFile = process.env['SOFTMAX_NATIVE_LIBRARY'] || undefined;
 
-let library: NativeLibrary | undefined;
-let failure: unknown;
-try {
-  library = withPassiveWaiting(() => {
-    if (explicitFile !== undefined) return loadFile(path.resolve(explicitFile));
-    const loadFrom = require('node-gyp-build') as (root: string) => NativeLibrary;
-    return loadFrom(packageRoot);
-  });
-} catch (error) {
-  failure = explain(error);
-}
+/** The files that this process has mapped, each on a line; empty where the system does not list them. */
+const memoryMap = readMemoryMap();
 
-function loadFile(file: string): NativeLibrary {
-  if (!file.endsWith('.node')) throw new Error('Its name has to end in .node: others are run as JavaScript.');
-  return require(file) as NativeLibrary;
-}
+const loaded = withPassiveWaiting(() => loadFirst(filesToTry()));
+const library = 'library' in loaded ? (loaded.library as NativeLibrary) : undefined;
+const failure = 'attempts' in loaded ? explain(loaded.attempts) : undefined;
 
 /** The native functions; throws why where there are none. */
 export function native(): NativeLibrary {
@@ -299,37 +287,60 @@ function withPassiveWaiting<Result>(load: () => Result): Result {
 
 /** Whether an OpenMP runtime is in the process already, as another addon's: it has read its policy, and keeps it. */
 function hasOpenMp(): boolean {
+  return /lib[gi]?omp\d?\.so/.test(memoryMap);
+}
+
+function readMemoryMap(): string {
   try {
-    return /lib[gi]?omp\d?\.so/.test(readFileSync('/proc/self/maps', 'latin1'));
+    return readFileSync('/proc/self/maps', 'latin1');
   } catch {
-    return false;
+    return '';
   }
 }
 
-function explain(error: unknown): unknown {
-  const { code, message } = error as NodeJS.ErrnoException;
-  // The library was found and loaded, and says itself what is wrong.
-  if (code === 'ERR_UNSUPPORTED_ISA') return error;
+function filesToTry(): string[] {
+  if (explicitFile !== undefined) return [path.resolve(explicitFile)];
+  if (packageRoot === undefined) return [];
+  return candidates(packageRoot, process.platform, process.arch, libcOf(memoryMap));
+}
 
-  const platform = `${process.platform}-${process.arch}`;
-  const openmp =
-    '- Install the OpenMP runtime: apt-get install libgomp1, dnf install libgomp or apk add libgomp';
-  const searched =
-    explicitFile === undefined
-      ? `Looked for a *.node file in build/Release, build/Debug and prebuilds/${platform} of ${packageRoot}.`
-      : `SOFTMAX_NATIVE_LIBRARY names the file ${path.resolve(explicitFile)}.`;
+function explain(attempts: readonly Attempt[]): unknown {
+  const tried = attempts.find(({ outcome }) => outcome instanceof Error);
+  const error = tried?.outcome as NodeJS.ErrnoException | undefined;
+  // The library was found and loaded, and says itself what is wrong.
+  if (error?.code === 'ERR_UNSUPPORTED_ISA') return error;
+
+  const next = attempts.find(({ outcome }) => outcome === 'there, but not tried');
   const text = [
-    `Could not load the native library of softmax-native for ${platform}, Node.js ${process.version}.`,
-    searched,
-    message.trim(),
+    `Could not load the native library of softmax-native for ${process.platform}-${process.arch}, Node.js ${process.version}.`,
+    whatIsSought(),
+    ...attempts.map(({ file, outcome }) => `- ${file}: ${outcomeText(file, outcome)}`),
     'Possible solutions:',
     ...(explicitFile === undefined
       ? []
       : ['- Unset SOFTMAX_NATIVE_LIBRARY, or set it to the path of a native library of this package']),
-    ...(message.includes('libgomp') ? [openmp] : []),
+    ...(error?.message.includes('libgomp')
+      ? ['- Install the OpenMP runtime: apt-get install libgomp1, dnf install libgomp or apk add libgomp']
+      : []),
+    ...(tried && next ? [`- Delete ${tried.file}, so that ${next.file} is used`] : []),
     '- Build it from source, with CMake and g++ or clang:',
     '      npx cmake-js@8 compile -d node_modules/softmax-native',
     '- In a bundle: mark softmax-native as external, as a bundler cannot include a native library.',
   ];
   return nativeLibrary(text.join('\n'), error);
+}
+
+function whatIsSought(): string {
+  if (explicitFile !== undefined) return 'SOFTMAX_NATIVE_LIBRARY names the file:';
+  if (packageRoot !== undefined) return 'Looked for these files, to load the first that is there:';
+  return 'This is a CommonJS bundle, in which the package does not know where its files are.';
+}
+
+/** In one line; the system's texts often begin with the name of the file. */
+function outcomeText(file: string, outcome: Attempt['outcome']): string {
+  const text = outcome instanceof Error ? outcome.message : outcome;
+  return text
+    .replace(`${file}: `, '')
+    .trim()
+    .replaceAll(/\s*\n\s*/g, ' ');
 }

@@ -141,8 +141,6 @@ describe('what does not work', () => {
     folders.push(folder);
     cpSync(path.join(root, 'dist'), path.join(folder, 'dist'), { recursive: true });
     cpSync(path.join(root, 'package.json'), path.join(folder, 'package.json'));
-    const loader = path.join('node_modules', 'node-gyp-build');
-    cpSync(path.join(root, loader), path.join(folder, loader), { recursive: true, dereference: true });
     return folder;
   }
 

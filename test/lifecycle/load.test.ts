@@ -1,11 +1,21 @@
 // Loading the native library: the environment variables that it reads, and what is said where it cannot be loaded.
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { deviceInfo, type CpuInfo } from '../../lib/index.ts';
+import { candidates, libcOf, type Libc } from '../../lib/loader.ts';
 import { run } from './child.ts';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
@@ -98,9 +108,21 @@ describe('SOFTMAX_NATIVE_LIBRARY', () => {
     const { info, error } = report('device-info.mjs', { SOFTMAX_NATIVE_LIBRARY: 'no/such.node' });
     const file = path.resolve('no/such.node');
     expect(error).toMatchObject({ code: 'ERR_NATIVE_LIBRARY' });
-    expect(error!.message.split('\n')[1]).toBe(`SOFTMAX_NATIVE_LIBRARY names the file ${file}.`);
-    expect(error!.message).toContain('Cannot find module');
+    expect(error!.message.split('\n').slice(1, 4)).toEqual([
+      'SOFTMAX_NATIVE_LIBRARY names the file:',
+      `- ${file}: not there`,
+      'Possible solutions:',
+    ]);
+    expect(error!.message).toContain('- Unset SOFTMAX_NATIVE_LIBRARY');
     expect(info).toMatchObject({ backend: 'none', reason: error!.message });
+  });
+
+  it('has to end in .node, or it would be run as a program', () => {
+    const { error } = report('device-info.mjs', {
+      SOFTMAX_NATIVE_LIBRARY: fileURLToPath(new URL('programs/throws.mjs', import.meta.url)),
+    });
+    expect(error).toMatchObject({ code: 'ERR_NATIVE_LIBRARY' });
+    expect(error!.message).toContain('throws.mjs: Its name has to end in .node');
   });
 });
 
@@ -122,64 +144,143 @@ describe('SOFTMAX_NATIVE_DEVICE', () => {
   });
 });
 
-describe('a native library that cannot be loaded', () => {
+describe('the files of the package', () => {
   const folders: string[] = [];
   afterAll(() => {
     for (const folder of folders) rmSync(folder, { recursive: true });
   });
 
+  const built = path.join(repository, 'build', 'Release', 'softmax_native.node');
+  const platform = `${process.platform}-${process.arch}`;
+  const release = 'build/Release/softmax_native.node';
+  const debug = 'build/Debug/softmax_native.node';
+  const prebuild = candidates('', process.platform, process.arch, libcHere()).at(-1)!;
+
+  interface PackageReport extends Report {
+    folder: string;
+  }
+
   /** What a program says that uses a copy of the package without its native library, after a change to the copy. */
-  function reportOfPackage(change: (folder: string) => void): Report {
+  function reportOfPackage(
+    change: (folder: string) => void,
+    environment: NodeJS.ProcessEnv = {},
+    node: (folder: string) => string = () => process.execPath,
+  ): PackageReport {
     const folder = realpathSync(mkdtempSync(path.join(tmpdir(), 'softmax-native-')));
     folders.push(folder);
     cpSync(path.join(repository, 'dist'), path.join(folder, 'dist'), { recursive: true });
     cpSync(path.join(repository, 'package.json'), path.join(folder, 'package.json'));
-    const loader = path.join('node_modules', 'node-gyp-build');
-    cpSync(path.join(repository, loader), path.join(folder, loader), { recursive: true, dereference: true });
     const program = path.join(folder, 'device-info.mjs');
     cpSync(fileURLToPath(new URL('programs/device-info.mjs', import.meta.url)), program);
     change(folder);
-    const { status, stdout, stderr } = spawnSync(process.execPath, [program], { encoding: 'utf8' });
+    const env = { ...process.env, ...environment };
+    delete env['SOFTMAX_NATIVE_LIBRARY'];
+    const { status, stdout, stderr } = spawnSync(node(folder), [program], {
+      cwd: folder,
+      env,
+      encoding: 'utf8',
+    });
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    return JSON.parse(stdout) as Report;
+    return { ...(JSON.parse(stdout) as Report), folder };
   }
 
-  it('because there is none is explained by the first call, not by the import', () => {
-    const { info, error } = reportOfPackage(() => {});
+  /** Puts something in the place of a native library: a copy of the one that was built, or a text. */
+  const put =
+    (file: string, text?: string) =>
+    (folder: string): void => {
+      const target = path.join(folder, file);
+      mkdirSync(path.dirname(target), { recursive: true });
+      if (text === undefined) copyFileSync(built, target);
+      else writeFileSync(target, text);
+    };
+
+  it.each([release, debug, prebuild])('%s is loaded', (file) => {
+    expect(reportOfPackage(put(file)).probabilities).toEqual([0.5, 0.5]);
+  });
+
+  it('are tried in an order in which a build comes before the prebuilt file', () => {
+    const { probabilities } = reportOfPackage((folder) => {
+      put(release)(folder);
+      put(prebuild, 'not a library')(folder);
+    });
+    expect(probabilities).toEqual([0.5, 0.5]);
+  });
+
+  it('that are missing are listed by the first call, not by the import', () => {
+    const { info, error, folder } = reportOfPackage(() => {});
     expect(error).toMatchObject({ name: 'Error', code: 'ERR_NATIVE_LIBRARY' });
-    const lines = error!.message.split('\n');
-    const platform = `${process.platform}-${process.arch}`;
-    expect(lines[0]).toBe(
+    expect(error!.message.split('\n')).toEqual([
       `Could not load the native library of softmax-native for ${platform}, Node.js ${process.version}.`,
-    );
-    expect(lines[1]).toBe(
-      `Looked for a *.node file in build/Release, build/Debug and prebuilds/${platform} of ${folders.at(-1)}.`,
-    );
-    expect(lines[2]).toMatch(/^No native build was found for platform=/);
-    expect(error!.message).toContain('Possible solutions:\n');
-    expect(error!.message).toContain('npx cmake-js@8 compile -d node_modules/softmax-native');
+      'Looked for these files, to load the first that is there:',
+      ...[release, debug, prebuild].map((file) => `- ${path.join(folder, file)}: not there`),
+      'Possible solutions:',
+      '- Build it from source, with CMake and g++ or clang:',
+      '      npx cmake-js@8 compile -d node_modules/softmax-native',
+      '- In a bundle: mark softmax-native as external, as a bundler cannot include a native library.',
+    ]);
     expect(info).toMatchObject({ backend: 'none', reason: error!.message, availableIsas: [] });
   });
 
-  it('because its file is damaged is explained with what the system says', () => {
-    const { error } = reportOfPackage((folder) => {
-      const build = path.join(folder, 'build', 'Release');
-      mkdirSync(build, { recursive: true });
-      writeFileSync(path.join(build, 'softmax_native.node'), 'not a library');
+  it('are not replaced by another where one is damaged, which is explained with what the system says', () => {
+    const { error, folder } = reportOfPackage((at) => {
+      put(release, 'not a library')(at);
+      put(prebuild)(at);
     });
     expect(error).toMatchObject({ name: 'Error', code: 'ERR_NATIVE_LIBRARY' });
-    expect(error!.message).toMatch(/softmax_native\.node: \S+/);
+    const [, , ...lines] = error!.message.split('\n');
+    const file = (name: string): string => path.join(folder, name);
+    // The system's words, after the name of the file, which is not repeated.
+    expect(lines[0]?.replace(/: \S.*$/, '')).toBe(`- ${file(release)}`);
+    expect(lines[0]).not.toMatch(/not there|not tried/);
+    expect(lines[1]).toBe(`- ${file(debug)}: not there`);
+    expect(lines[2]).toBe(`- ${file(prebuild)}: there, but not tried`);
+    expect(lines).toContain(`- Delete ${file(release)}, so that ${file(prebuild)} is used`);
     expect(error!.message).not.toContain('libgomp');
   });
 
-  it('because the OpenMP runtime is missing is explained with how to install it', () => {
+  it('are the only ones that are loaded, whatever lies beside Node.js or in other environment variables', () => {
+    let elsewhere = '';
+    const { error, folder } = reportOfPackage(
+      (at) => {
+        elsewhere = path.join(at, 'elsewhere');
+        // Where node-gyp-build and its kin would look, from the program of Node.js and from the working directory.
+        for (const place of ['elsewhere', 'elsewhere/bin', 'node_modules/softmax-native']) {
+          for (const file of [release, prebuild, prebuild.replace(/\.\w+\.node$/, '.node')]) {
+            put(path.join(place, file))(at);
+          }
+        }
+        copyFileSync(process.execPath, path.join(elsewhere, 'bin', 'node'));
+      },
+      {
+        SOFTMAX_NATIVE_PREBUILD: path.join('elsewhere'),
+        NODE_PATH: path.join('elsewhere', 'build', 'Release'),
+        npm_config_platform: 'linux',
+        LIBC: 'musl',
+      },
+      () => path.join(elsewhere, 'bin', 'node'),
+    );
+    expect(error).toMatchObject({ code: 'ERR_NATIVE_LIBRARY' });
+    for (const file of [release, debug, prebuild]) {
+      expect(error!.message).toContain(`- ${path.join(folder, file)}: not there\n`);
+    }
+  });
+
+  it('may need an OpenMP runtime, and where it is missing the error says how to install it', ({ skip }) => {
+    const library = readFileSync(built);
+    const needed = library.indexOf('libgomp.so.1\0');
+    skip(needed === -1, 'the library is built without libgomp');
     const { error } = reportOfPackage((folder) => {
-      const loader = path.join(folder, 'node_modules', 'node-gyp-build', 'index.js');
-      const text = 'libgomp.so.1: Cannot find module: No such file or directory';
-      writeFileSync(loader, `module.exports = () => { throw new Error('${text}'); };`);
+      put(release)(folder);
+      // The name of a runtime that no system has.
+      library.write('libgomp.so.9', needed);
+      writeFileSync(path.join(folder, release), library);
     });
     expect(error).toMatchObject({ code: 'ERR_NATIVE_LIBRARY' });
-    expect(error!.message).toContain('libgomp.so.1: Cannot find module');
+    expect(error!.message).toContain('libgomp.so.9: cannot open shared object file');
     expect(error!.message).toContain('- Install the OpenMP runtime: apt-get install libgomp1');
   });
 });
+
+function libcHere(): Libc {
+  return process.platform === 'linux' ? libcOf(readFileSync('/proc/self/maps', 'latin1')) : 'glibc';
+}

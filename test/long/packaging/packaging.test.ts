@@ -1,177 +1,239 @@
-// The npm package as its users get it: packed with its prebuilt binary, installed from the tarball in a clean folder
-// without network, install scripts or compiler, loaded both ways, compiled against, and built from source.
-import { type SpawnSyncReturns, execFileSync, spawnSync } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+// The npm package as its users get it: what it holds, that it computes on every Node.js without a compiler, what it
+// opens, how it is compiled against and bundled, and how it is built from source. Building its prebuilt library takes
+// most of the time; CMAKE_JS_DEFINES=SOFTMAX_CUDA=OFF leaves out the part of it that takes minutes.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fetchNode, npm, Package, root } from './package.ts';
 
-const root = fileURLToPath(new URL('../../..', import.meta.url));
+/** The newest of each major version that the package is for. */
+const nodeVersions = ['20.20.2', '22.23.3', '24.21.0', '26.12.1'];
+
+/** Of the tarball, in bytes. */
+const largestSize = 6_000_000;
+
 const supported = process.platform === 'linux';
 if (!supported) console.warn('test/long/packaging: skipped, prebuilds are made for Linux only');
-
-// Without the variables by which npm tells its scripts about this project and how this run is configured.
-const environment = Object.fromEntries(
-  Object.entries(process.env).filter(
-    ([name]) => !/^npm_(package|lifecycle|config_local)|^SOFTMAX_NATIVE_|^NODE_PATH$/.test(name),
-  ),
-);
+const withoutCuda =
+  process.env['CMAKE_JS_DEFINES']?.includes('SOFTMAX_CUDA=OFF') ||
+  spawnSync('nvcc', ['--version']).error !== undefined;
+const hasStrace = spawnSync('strace', ['-o', '/dev/null', 'true']).status === 0;
 
 describe.skipIf(!supported)('npm package', () => {
-  const work = mkdtempSync(path.join(tmpdir(), 'softmax-native-package-'));
-  const source = path.join(work, 'source');
-  const app = path.join(work, 'app');
-  const bin = path.join(work, 'bin');
-  const installed = path.join(app, 'node_modules/softmax-native');
-  let packed: string[] = [];
-  let packedSize = 0;
+  const made = new Package();
+  const nodes = new Map<string, { program: string } | Error>();
 
-  beforeAll(() => {
-    // A copy, because prebuildify deletes build/ and moves the addon away.
-    const left = new Set(['node_modules', 'build', 'dist', 'prebuilds', '.git']);
-    cpSync(root, source, { recursive: true, filter: (file) => !left.has(path.relative(root, file)) });
-    symlinkSync(path.join(root, 'node_modules'), path.join(source, 'node_modules'));
-    npm(source, ['run', 'build:prebuilds']);
-
-    const tarballs = [
-      source,
-      ...['node-addon-api', 'node-gyp-build'].map((name) => path.join(root, 'node_modules', name)),
-    ].map((folder) => {
-      const [result] = JSON.parse(
-        npm(folder, ['pack', '--json', '--silent', '--pack-destination', work]),
-      ) as [{ filename: string; size: number; files: { path: string }[] }];
-      if (folder === source) {
-        packed = result.files.map((file) => file.path);
-        packedSize = result.size;
-      }
-      return path.join(work, result.filename);
-    });
-
-    // The only programs the installed package can find: node, and the shell npm starts scripts with.
-    mkdirSync(bin);
-    symlinkSync(process.execPath, path.join(bin, 'node'));
-    symlinkSync('/bin/sh', path.join(bin, 'sh'));
-
-    mkdirSync(app);
-    writeFileSync(
-      path.join(app, 'package.json'),
-      JSON.stringify({ name: 'app', private: true, type: 'module' }),
+  beforeAll(async () => {
+    // Fetched while the library is compiled.
+    const fetched = nodeVersions.map(async (version) =>
+      nodes.set(version, await fetchNode(path.join(made.work, 'nodes', version), version)),
     );
-    npm(app, ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund', ...tarballs], {
-      PATH: bin,
-    });
+    made.make();
+    await Promise.all(fetched);
   });
 
   afterAll(() => {
-    rmSync(work, { recursive: true, force: true });
+    made.remove();
   });
 
-  it('holds what is needed to run and to build from source, and nothing else', () => {
-    const expected = [
-      'package.json',
-      'LICENSE',
-      'README.md',
-      'CHANGELOG.md',
-      'THIRD-PARTY-NOTICES.md',
-      'CMakeLists.txt',
-      'dist/index.js',
-      'dist/index.d.ts',
-      'native/cpu/cpu.h',
-      `prebuilds/linux-${process.arch}/libgomp.so.1`,
-    ];
-    for (const file of expected) expect(packed).toContain(file);
-    expect(packed.filter((file) => file.endsWith('.node'))).toHaveLength(1);
+  describe('its files', () => {
+    it('are what is needed to run and to build from source, and nothing else', () => {
+      const expected = [
+        'package.json',
+        'LICENSE',
+        'README.md',
+        'CHANGELOG.md',
+        'THIRD-PARTY-NOTICES.md',
+        'CMakeLists.txt',
+        'dist/index.js',
+        'dist/index.d.ts',
+        'native/cpu/cpu.h',
+        `prebuilds/linux-${process.arch}/libgomp.so.1`,
+      ];
+      for (const file of expected) expect(made.files).toContain(file);
+      expect(made.files.filter((file) => file.endsWith('.node'))).toEqual([
+        `prebuilds/linux-${process.arch}/softmax-native.glibc.node`,
+      ]);
 
-    const known =
-      /^(dist|lib|native\/(addon|cpu|cuda|numerics|ops)|prebuilds)\/|^(package\.json|LICENSE|CMakeLists\.txt|[A-Z-]+\.md)$/;
-    expect(packed.filter((file) => !known.test(file) || /\.test\.|\.spec\./.test(file))).toEqual([]);
+      const known =
+        /^(bin|dist|lib|native\/(addon|cpu|cuda|numerics|ops)|prebuilds)\/|^(package\.json|LICENSE|CMakeLists\.txt|[A-Z-]+\.md)$/;
+      expect(made.files.filter((file) => !known.test(file) || /\.test\.|\.spec\./.test(file))).toEqual([]);
+    });
+
+    it('are as large as the README says, and not larger than they may be', ({ skip }) => {
+      const stated = numbersOfReadme(
+        /library of a release is ([\d.]+) MB.*package that npm downloads is ([\d.]+) MB/,
+      );
+      const sizes = [statSync(made.library).size, made.size];
+      console.log(`library ${sizes[0]} bytes, package ${sizes[1]} bytes`);
+      expect(made.size).toBeLessThan(largestSize);
+      skip(withoutCuda, 'without CUDA it has no code for GPUs');
+      for (const [i, size] of sizes.entries()) {
+        expect(Math.abs(size / 1e6 - stated[i]!), `${size} bytes`).toBeLessThan(0.05 + 0.03 * stated[i]!);
+      }
+    });
+
+    it('satisfy publint and are-the-types-wrong', () => {
+      expect(npm(made.source, ['run', 'check:package'])).toContain('All good!');
+    });
+
+    it('have no script that npm runs at an install', () => {
+      const scripts = Object.keys(made.manifest().scripts);
+      const atInstall = /^(pre|post)?(install|prepare|publish|build)$|^dependencies$|^preprepare$/;
+      expect(scripts.filter((name) => atInstall.test(name))).toEqual(['build']);
+      // npm would run node-gyp by itself.
+      expect(made.files).not.toContain('binding.gyp');
+    });
   });
 
-  it('is as large as the README says', ({ skip }) => {
-    const [, ...stated] =
-      /library of a release is ([\d.]+) MB.*package that npm downloads is ([\d.]+) MB/.exec(
-        readFileSync(path.join(root, 'README.md'), 'utf8'),
-      ) ?? [];
-    const [prebuild = ''] = packed.filter((file) => file.endsWith('.node'));
-    const sizes = [statSync(path.join(installed, prebuild)).size, packedSize];
-    console.log(`library ${sizes[0]} bytes, package ${sizes[1]} bytes`);
-    skip(spawnSync('nvcc', ['--version']).error !== undefined, 'without nvcc it has no code for GPUs');
-    expect(stated).toHaveLength(2);
-    for (const [i, size] of sizes.entries()) {
-      expect(Math.abs(size / 1e6 - Number(stated[i])), `${size} bytes`).toBeLessThan(0.25);
-    }
+  describe('its prebuilt library', () => {
+    it('needs no CUDA and no C++ library, and finds the libgomp beside it', () => {
+      const dynamic = readelf('-d', made.library);
+      const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map((match) => match[1]);
+      expect(needed).toContain('libgomp.so.1');
+      expect(needed.filter((name) => /libcuda|libcudart|libstdc\+\+/.test(name ?? ''))).toEqual([]);
+      expect(dynamic).toMatch(/\(RUNPATH\).*\[\$ORIGIN\]/);
+    });
+
+    it('has code for the CPU and for GPUs in one file, stripped of symbols', ({ skip }) => {
+      const sections = readelf('-S', made.library);
+      expect(sections).toContain(' .text ');
+      expect(sections).not.toMatch(/ \.symtab | \.debug/);
+      skip(withoutCuda, 'built without CUDA');
+      expect(sections).toContain(' .nv_fatbin ');
+    });
+
+    it('needs the glibc that the README states', () => {
+      const [stated] = numbersOfReadme(/glibc 2\.(\d+) or later/);
+      const needed = readdirSync(made.prebuilds).flatMap((name) =>
+        [...readelf('-V', path.join(made.prebuilds, name)).matchAll(/GLIBC_2\.(\d+)/g)].map(([, minor]) =>
+          Number(minor),
+        ),
+      );
+      expect(Math.max(...needed)).toBe(stated);
+    });
   });
 
-  it('has no install script', () => {
-    const { scripts } = JSON.parse(readFileSync(path.join(installed, 'package.json'), 'utf8')) as {
-      scripts: Record<string, string>;
-    };
-    expect(Object.keys(scripts).filter((name) => /^(pre|post)?(install|prepare|build)$/.test(name))).toEqual([
-      'build',
-    ]);
-  });
-
-  const use = `
-    const p = softmax(Float32Array.of(1, 2, 3), { shape: [1, 3] });
-    const sum = p[0] + p[1] + p[2];
-    if (!(Math.abs(sum - 1) < 1e-6 && p[2] > 0.665 && p[2] < 0.666)) throw new Error('wrong result ' + p);
-    const maps = require('node:fs').readFileSync('/proc/self/maps', 'utf8');
-    console.log(JSON.stringify([...new Set(maps.match(/\\S*(?:softmax-native\\S*\\.node|libgomp\\S*)$/gm))]));`;
-
-  it.each([
-    [
-      'import',
-      [
+  describe('where it is installed without scripts, network or compiler', () => {
+    // Results of every function as bits, and the libraries that were loaded.
+    const use = `
+      const x = Float64Array.from({ length: 91 }, (_, i) => 20 * Math.sin(i * i));
+      const bits = [];
+      for (const logits of [x, Float32Array.from(x)]) {
+        const options = { shape: [7, 13] };
+        const { max, argmax } = rowMax(logits, options);
+        for (const result of [softmax(logits, options), max, argmax, softmaxJacobian(logits, options)]) {
+          bits.push(Buffer.from(result.buffer, result.byteOffset, result.byteLength).toString('hex'));
+        }
+      }
+      const maps = process.getBuiltinModule('node:fs').readFileSync('/proc/self/maps', 'utf8');
+      const libraries = maps.match(/\\S*(?:softmax-native\\S*\\.node|libgomp\\S*)$/gm);
+      const loaded = [...new Set(libraries)].sort();
+      const probabilities = softmax([1, 2, 3]);
+      console.log(JSON.stringify({ version: process.version, probabilities, bits, libraries: loaded }));`;
+    const programs = {
+      import: [
         '--input-type=module',
         '-e',
-        `import { createRequire } from 'node:module'; import { softmax } from 'softmax-native'; const require = createRequire('file:///'); ${use}`,
+        `import { rowMax, softmax, softmaxJacobian } from 'softmax-native'; ${use}`,
       ],
-    ],
-    ['require', ['--input-type=commonjs', '-e', `const { softmax } = require('softmax-native'); ${use}`]],
-  ])('works after %s with the prebuilt addon and its own libgomp, without a compiler', (_, args) => {
-    const { status, stdout, stderr } = node(args, { PREBUILDS_ONLY: '1' });
-    expect(
-      stderr.replaceAll(/^\(.*ExperimentalWarning.*$|^\(Use `node --trace-warnings.*$/gm, '').trim(),
-    ).toBe('');
-    expect(status).toBe(0);
-    const loaded = JSON.parse(stdout) as string[];
-    const prebuilds = path.join(installed, `prebuilds/linux-${process.arch}`);
-    expect(loaded.toSorted()).toEqual(
-      readdirSync(prebuilds)
-        .map((name) => path.join(prebuilds, name))
-        .toSorted(),
-    );
-  });
+      require: [
+        '--input-type=commonjs',
+        '-e',
+        `const { rowMax, softmax, softmaxJacobian } = require('softmax-native'); ${use}`,
+      ],
+    };
 
-  it('has a prebuilt addon that needs neither CUDA nor a C++ library', () => {
-    const prebuilds = path.join(installed, `prebuilds/linux-${process.arch}`);
-    const addon = readdirSync(prebuilds).find((name) => name.endsWith('.node')) ?? '';
-    const dynamic = execFileSync('readelf', ['-dW', path.join(prebuilds, addon)], { encoding: 'utf8' });
-    const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map((match) => match[1]);
-    expect(needed).toContain('libgomp.so.1');
-    expect(needed.filter((name) => /libcuda|libcudart|libstdc\+\+|libgcc_s/.test(name ?? ''))).toEqual([]);
-    expect(dynamic).toMatch(/\(RUNPATH\).*\[\$ORIGIN\]/);
+    interface Result {
+      version: string;
+      probabilities: number[];
+      bits: string[];
+      libraries: string[];
+    }
+
+    function resultOf(args: string[], program?: string): Result {
+      const { status, stdout, stderr } = made.node(args, program);
+      expect(withoutExperimental(stderr)).toBe('');
+      expect(status).toBe(0);
+      return JSON.parse(stdout) as Result;
+    }
+
+    it.each(['import', 'require'] as const)('computes after %s, with the libgomp that it brings', (how) => {
+      const { probabilities, libraries } = resultOf(programs[how]);
+      const expected = [0.09003057317038046, 0.24472847105479764, 0.6652409557748218];
+      for (const [i, p] of expected.entries()) expect(probabilities[i]).toBeCloseTo(p, 15);
+      expect(libraries).toEqual(
+        readdirSync(made.prebuilds)
+          .map((name) => path.join(made.prebuilds, name))
+          .toSorted(),
+      );
+    });
+
+    it.for(nodeVersions)('computes the same bits on Node.js %s', (version, { skip }) => {
+      const node = nodes.get(version);
+      if (node === undefined || node instanceof Error) {
+        console.warn(`test/long/packaging: Node.js ${version} could not be fetched: ${node?.message}`);
+        return skip(`Node.js ${version} could not be fetched`);
+      }
+      const { bits } = resultOf(programs.import);
+      for (const args of [programs.import, programs.require]) {
+        const result = resultOf(args, node.program);
+        expect(result.version).toBe(`v${version}`);
+        expect(result.bits).toEqual(bits);
+      }
+    });
+
+    it('lets every entry be imported and required', () => {
+      for (const entry of made.entries()) {
+        const load = `import(${JSON.stringify(entry)}).then((entry) => {
+          if (Object.keys(entry).join() !== Object.keys(require(${JSON.stringify(entry)})).join()) throw new Error('differ');
+        })`;
+        const { status, stderr } = made.node(['--input-type=commonjs', '-e', load]);
+        expect({ status, stderr: withoutExperimental(stderr) }, entry).toEqual({ status: 0, stderr: '' });
+      }
+    });
+
+    it.skipIf(!hasStrace)('opens its own files, and says nothing to the network', () => {
+      const opened = (program: string): { files: string[]; sockets: string[] } => {
+        const trace = path.join(made.work, 'trace');
+        const calls = 'trace=open,openat,execve,socket,connect';
+        const args = ['-f', '-o', trace, '-e', calls, process.execPath, '--input-type=module', '-e', program];
+        expect(spawnSync('strace', args, { cwd: made.app, encoding: 'utf8' })).toMatchObject({ status: 0 });
+        const lines = readFileSync(trace, 'utf8').split('\n');
+        return {
+          files: lines.flatMap(
+            (line) => /(?:open|openat|execve)\([^"]*"([^"]+)".*= \d/.exec(line)?.[1] ?? [],
+          ),
+          sockets: lines.filter((line) => /\b(socket|connect)\(/.test(line)),
+        };
+      };
+      const { files, sockets } = opened(`import { softmax } from 'softmax-native'; softmax([1, 2]);`);
+      const before = new Set(opened('').files);
+      const own = files.filter((file) => file.startsWith(made.installed));
+      expect(own).toContain(made.library);
+      // The process's own map and what it may use, what malloc of glibc asks, and how Node.js finds a package.
+      const known =
+        /^\/proc\/sys\/vm\/overcommit_memory$|^\/proc\/self\/|^\/sys\/fs\/cgroup\/|^\/sys\/devices\/system\/cpu|\/package\.json$/;
+      expect(files.filter((file) => !own.includes(file) && !before.has(file) && !known.test(file))).toEqual(
+        [],
+      );
+      expect(sockets).toEqual([]);
+    });
+    if (!hasStrace) console.warn('test/long/packaging: which files are opened is not tested without strace');
   });
 
   it('has types that a strict program compiles against, with library checks on', () => {
-    const consumer = path.join(app, 'consumer');
+    const consumer = path.join(made.app, 'consumer');
     mkdirSync(consumer);
+    const entries = made
+      .entries()
+      .map((entry, i) => `import * as entry${i} from '${entry}';\nvoid entry${i};\n`);
     writeFileSync(
       path.join(consumer, 'index.ts'),
       `import { deviceInfo, rowMax, softmax, softmaxJacobian } from 'softmax-native';
-
+${entries.join('')}
 const logits = Float32Array.of(1, 2, 3, 4);
 const probabilities: Float32Array = softmax(logits, { shape: [2, 2], axis: -1, threads: 1 });
 const inPlace: Float32Array = softmax(logits, { out: logits });
@@ -206,40 +268,61 @@ export { probabilities, inPlace, doubles, plain, nested, winner, highest, jacobi
     expect(status).toBe(0);
   });
 
-  it('without its prebuilt addon names the command that builds from source, and that command works', () => {
-    rmSync(path.join(installed, 'prebuilds'), { recursive: true });
-    const load = ['--input-type=module', '-e', `import { softmax } from 'softmax-native'; softmax([1, 2]);`];
-    const before = node(load);
-    expect(before.status).not.toBe(0);
-    expect(before.stderr).toMatch(/cmake-js.*node_modules\/softmax-native/);
+  describe.each([
+    ['esm', 'mjs'],
+    ['cjs', 'cjs'],
+  ] as const)('in a bundle of esbuild, %s', (format, extension) => {
+    async function bundle(external: string[]): Promise<string> {
+      const outfile = path.join(made.app, 'bundles', external.join(), `app.${extension}`);
+      const contents = `import { softmax } from 'softmax-native'; console.log(...softmax([0, 0]));`;
+      const stdin = { contents, resolveDir: made.app };
+      await build({ stdin, bundle: true, platform: 'node', format, external, outfile, logLevel: 'error' });
+      return outfile;
+    }
 
-    const cmakeJs = path.join(root, 'node_modules/cmake-js/bin/cmake-js');
-    execFileSync(process.execPath, [cmakeJs, 'compile', '-d', 'node_modules/softmax-native'], {
-      cwd: app,
-      env: environment,
-      stdio: 'pipe',
+    it('that leaves the package outside, it computes', async () => {
+      const { status, stdout, stderr } = made.node([await bundle(['softmax-native'])]);
+      expect({ status, stdout, stderr: withoutExperimental(stderr) }).toEqual({
+        status: 0,
+        stdout: '0.5 0.5\n',
+        stderr: '',
+      });
     });
-    expect(existsSync(path.join(installed, 'build/Release/softmax_native.node'))).toBe(true);
-    expect(node(load)).toMatchObject({ status: 0, stderr: '' });
+
+    it('that took it in without its library, the error says to leave it outside', async () => {
+      const { status, stderr } = made.node([await bundle([])]);
+      expect(status).toBe(1);
+      expect(stderr).toContain('Could not load the native library of softmax-native');
+      expect(stderr).toContain('In a bundle: mark softmax-native as external');
+      expect(stderr).toContain("code: 'ERR_NATIVE_LIBRARY'");
+    });
   });
 
-  function npm(cwd: string, args: string[], env: Record<string, string> = {}): string {
-    const cli =
-      process.env['npm_execpath'] ??
-      path.join(execFileSync('npm', ['root', '-g'], { encoding: 'utf8' }).trim(), 'npm/bin/npm-cli.js');
-    return execFileSync(process.execPath, [cli, ...args], {
-      cwd,
-      env: { ...environment, ...env },
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-  }
+  it('without its prebuilt library names the command that builds from source, and that command works', () => {
+    rmSync(path.join(made.installed, 'prebuilds'), { recursive: true });
+    const load = ['--input-type=module', '-e', `import { softmax } from 'softmax-native'; softmax([1, 2]);`];
+    const before = made.node(load);
+    expect(before.status).not.toBe(0);
+    expect(before.stderr).toContain(`- ${made.library}: not there`);
+    expect(before.stderr).toMatch(/npx cmake-js@8 compile -d node_modules\/softmax-native/);
 
-  function node(args: string[], env: Record<string, string> = {}): SpawnSyncReturns<string> {
-    return spawnSync(process.execPath, args, {
-      cwd: app,
-      env: { ...environment, PATH: bin, ...env },
-      encoding: 'utf8',
-    });
-  }
+    made.buildFromSource();
+    expect(made.node(load)).toMatchObject({ status: 0, stderr: '' });
+  });
 });
+
+/** The numbers that the README states in this sentence. */
+function numbersOfReadme(sentence: RegExp): number[] {
+  const [, ...numbers] = sentence.exec(readFileSync(path.join(root, 'README.md'), 'utf8')) ?? [];
+  expect(numbers, `the README has no sentence ${sentence.source}`).not.toHaveLength(0);
+  return numbers.map(Number);
+}
+
+function readelf(what: string, file: string): string {
+  return execFileSync('readelf', ['-W', what, file], { encoding: 'utf8' });
+}
+
+/** Some versions warn that require() of an ES module is an experiment of theirs. */
+function withoutExperimental(stderr: string): string {
+  return stderr.replaceAll(/^\(.*ExperimentalWarning.*$|^\(Use `node --trace-warnings.*$/gm, '').trim();
+}
