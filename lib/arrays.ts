@@ -24,10 +24,16 @@ const getters = Object.getOwnPropertyDescriptors(
 );
 const getByteOffset = getters.byteOffset.get!;
 const getBuffer = getters.buffer.get!;
+const getLength = getters.length.get!;
 
 /** The standard's getter itself, which takes no time; to find it through the array takes 10 ns. */
 export function byteOffsetOf(array: FloatArray): number {
   return Reflect.apply(getByteOffset, array, []);
+}
+
+/** As `byteOffsetOf`: an array may have a property of the caller's by this name. */
+export function lengthOf(array: FloatArray | Int32Array): number {
+  return Reflect.apply(getLength, array, []);
 }
 
 /** As `byteOffsetOf`. The first time it gives an array of 64 bytes or less memory outside the collector's heap. */
@@ -40,13 +46,13 @@ export function bufferOf(array: FloatArray | Int32Array): ArrayBufferLike {
  * caller's getters has run, as those may detach or resize a buffer.
  */
 export function checkInput(x: FloatArray | Int32Array, elements: number, shape: unknown): void {
-  const { length } = x;
+  const length = lengthOf(x);
   if (length !== elements || length === 0) refuseInput(x, elements, shape);
 }
 
 /** Checks that a result of `elements` fits into an array of the caller's. */
 export function checkOutput(out: FloatArray | Int32Array, elements: number, name: string): void {
-  const { length } = out;
+  const length = lengthOf(out);
   if (length < elements || length === 0) refuseOutput(out, elements, name);
 }
 
@@ -54,15 +60,15 @@ export function checkOutput(out: FloatArray | Int32Array, elements: number, name
 
 function refuseInput(x: FloatArray | Int32Array, elements: number, shape: unknown): void {
   checkAttached(x, 'x');
-  if (elements === x.length) return;
-  const expected = `sizes whose product is ${x.length}, the length of x,`;
+  if (elements === lengthOf(x)) return;
+  const expected = `sizes whose product is ${lengthOf(x)}, the length of x,`;
   throw shapeMismatch(expected, 'shape', `${describe(shape)} with the product ${elements}`);
 }
 
 function refuseOutput(out: FloatArray | Int32Array, elements: number, name: string): void {
   checkAttached(out, name);
-  if (out.length >= elements) return;
-  throw shapeMismatch(`an array of at least ${elements} elements`, name, `one of ${out.length}`);
+  if (lengthOf(out) >= elements) return;
+  throw shapeMismatch(`an array of at least ${elements} elements`, name, `one of ${lengthOf(out)}`);
 }
 
 /** The constructor of an array type, as far as it is used here. */
@@ -141,7 +147,7 @@ function tooLarge(type: ArrayType<unknown>, elements: number, what: string): Err
  * an element through the standard's own function tells such an array from an empty one.
  */
 function checkAttached(array: FloatArray | Int32Array, name: string): void {
-  if (array.length > 0) return;
+  if (lengthOf(array) > 0) return;
   try {
     Reflect.apply(Float32Array.prototype.at, array, [0]);
   } catch {

@@ -1,5 +1,5 @@
 // softmaxJacobian: the derivatives of a row's probabilities by its logits, J_ij = p_i * (delta_ij - p_j).
-import { allocate, checkInput, checkOutput, floatTypeOf, type FloatType } from './arrays.ts';
+import { allocate, checkInput, checkOutput, floatTypeOf, lengthOf, type FloatType } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
 import type { HostCall } from './choosing.ts';
 import { jacobianOnCpu } from './cpu.ts';
@@ -103,7 +103,7 @@ export function readJacobian(x: unknown, type: FloatType | undefined, options: u
   const threadCount = readThreads(threads);
   const place = readDevice(device);
   const input = readInput(x, type, shape);
-  const layout = layoutOf(input.shape, axis, input.data.length);
+  const layout = layoutOf(input.shape, axis, lengthOf(input.data));
   checkLastAxis(layout, Array.isArray(input.shape) ? input.shape.length : 1, axis);
   const target = out === undefined ? undefined : readOut(out, input, layout.k);
 

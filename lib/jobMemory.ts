@@ -8,7 +8,7 @@
 //
 // and what is to be in an `out` of ordinary memory is copied there at the end, if it is still there.
 import { types } from 'node:util';
-import { bufferOf, byteOffsetOf, checkOutput } from './arrays.ts';
+import { bufferOf, byteOffsetOf, checkOutput, lengthOf } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
 import { describe, notTransferable, overlap } from './errors.ts';
 import type { Input } from './input.ts';
@@ -42,8 +42,7 @@ export function stableInput(
 }
 
 function handedOver(x: FloatArray): FloatArray {
-  const { byteOffset, length } = x;
-  const buffer = bufferOf(x);
+  const [buffer, byteOffset, length] = [bufferOf(x), byteOffsetOf(x), lengthOf(x)];
   let moved: ArrayBuffer;
   try {
     moved = structuredClone(buffer as ArrayBuffer, { transfer: [buffer as ArrayBuffer] });
@@ -56,7 +55,8 @@ function handedOver(x: FloatArray): FloatArray {
 
 /** A view of some elements of x. (x.subarray would ask the class of x for its constructor, which may be the caller's.) */
 export function partOf(x: FloatArray, first: number, length: number): FloatArray {
-  return viewLike(x, bufferOf(x), byteOffsetOf(x) + first * x.BYTES_PER_ELEMENT, length);
+  const size = types.isFloat32Array(x) ? 4 : 8;
+  return viewLike(x, bufferOf(x), byteOffsetOf(x) + first * size, length);
 }
 
 function viewLike(x: FloatArray, buffer: ArrayBufferLike, byteOffset: number, length: number): FloatArray {
@@ -67,7 +67,7 @@ function viewLike(x: FloatArray, buffer: ArrayBufferLike, byteOffset: number, le
 
 /** Copies x to the beginning of `to`. */
 export function copyInput<To extends FloatArray>(x: FloatArray, to: To, threads: number): To {
-  if (x.length > 0) native().jobs.copy(x, to, threads);
+  if (lengthOf(x) > 0) native().jobs.copy(x, to, threads);
   return to;
 }
 

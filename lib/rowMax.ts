@@ -7,6 +7,7 @@ import {
   checkOutput,
   floatTypeOf,
   isOfType,
+  lengthOf,
   type FloatType,
 } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
@@ -135,7 +136,7 @@ export function readRowMax(x: unknown, type: FloatType | undefined, options: unk
   const input = readInput(x, type, shape);
   // A copy, as the result's shape is made of it when the caller's getters must not run any more.
   const sizes: unknown = Array.isArray(input.shape) ? [...(input.shape as unknown[])] : input.shape;
-  const layout = layoutOf(sizes, axis, input.data.length);
+  const layout = layoutOf(sizes, axis, lengthOf(input.data));
   const target = readTarget(out, input.type);
   const reduced = reducedShape(sizes as Shape | undefined, layout, keeps);
 

@@ -1,5 +1,5 @@
 // softmax: a row's elements as probabilities, y_j = exp(x_j) / sum_i exp(x_i).
-import { allocate, checkInput, checkOutput, floatTypeOf, type FloatType } from './arrays.ts';
+import { allocate, checkInput, checkOutput, floatTypeOf, lengthOf, type FloatType } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
 import type { HostCall } from './choosing.ts';
 import { softmaxOnCpu } from './cpu.ts';
@@ -97,7 +97,7 @@ export function readSoftmax(x: unknown, type: FloatType | undefined, options: un
   const threadCount = readThreads(threads);
   const place = readDevice(device);
   const input = readInput(x, type, shape);
-  const layout = layoutOf(input.shape, axis, input.data.length);
+  const layout = layoutOf(input.shape, axis, lengthOf(input.data));
   const target = out === undefined ? undefined : readOut(out, input);
 
   // No getter of the caller's runs from here on.

@@ -15,7 +15,12 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const reports = path.join(root, 'build-sanitized', 'reports');
 
 build('build-sanitized-thread', 'thread', ['race_check', 'queue_check']);
-build('build-sanitized', 'address,undefined', ['race_check', 'queue_check', 'softmax_native', 'softmax_native_emulated']);
+build('build-sanitized', 'address,undefined', [
+  'race_check',
+  'queue_check',
+  'softmax_native',
+  'softmax_native_emulated',
+]);
 rmSync(reports, { recursive: true, force: true });
 mkdirSync(reports);
 

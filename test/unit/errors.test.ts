@@ -590,4 +590,18 @@ describe('what fuzzing found: of an argument that answers differently later', ()
     });
     expectRefusal(() => call(x), wrongType(/but received Int8Array\(2\) of type object$/));
   });
+
+  it.each(operations)(
+    '$name counts the elements of an array itself, whatever its property says',
+    ({ call }) => {
+      const x = (length: number): Float32Array =>
+        Object.defineProperty(Float32Array.of(0, 0), 'length', { value: length });
+      expect(call(x(100), { shape: [2] })).toEqual(call(Float32Array.of(0, 0), { shape: [2] }));
+      expect(call(x(100))).toEqual(call(Float32Array.of(0, 0)));
+      expectRefusal(
+        () => call(x(100), { shape: [100] }),
+        shapeMismatch(/whose product is 2, the length of x,/),
+      );
+    },
+  );
 });

@@ -72,9 +72,7 @@ if (isMainThread) {
   const before = await resident();
   for (let i = 0; i < 3; i++) await round();
   const after = await resident();
-  console.log(
-    JSON.stringify({ threads: threads() - threadsBefore, megabytes: Math.round(after - before) }),
-  );
+  console.log(JSON.stringify({ threads: threads() - threadsBefore, megabytes: Math.round(after - before) }));
 } else {
   await calls(125);
 }
