@@ -1,8 +1,9 @@
-// Calls in the background: their options, where they compute, and a job's way from its start to its end.
-import { native, type FloatArray, type NativeJob, type NativeJobs } from './binding.ts';
+// Calls in the background: their options, and whether they compute at once, by a job on the CPU, or by one on a GPU.
+import type { FloatArray, NativeJob, NativeJobs } from './binding.ts';
 import { chooseGpu, giveUp, mightUseGpu, type HostCall } from './choosing.ts';
 import { aborted, CudaError, invalidType } from './errors.ts';
 import { gpus, lookedForGpus, onCudaAsync } from './gpus.ts';
+import { Progress, runCudaJob, runJob, type Ended, type Watch } from './jobs.ts';
 import { readOptions } from './options.ts';
 import { byCost, leaveToCpu, mayUseGpu, type Place } from './placement.ts';
 import { gpuOf, type DeviceTensor, type Dtype } from './tensor.ts';
@@ -30,9 +31,10 @@ export interface BackgroundOptions {
   transfer?: boolean | undefined;
 }
 
+/** The options of a call. */
 export interface Background {
   readonly signal: AbortSignal | undefined;
-  readonly onProgress: ((done: number, total: number) => void) | undefined;
+  readonly progress: Progress | undefined;
   readonly transfer: boolean;
 }
 
@@ -45,7 +47,8 @@ export function readBackground(options: unknown): Background {
   if (transfer !== undefined && typeof transfer !== 'boolean') {
     throw invalidType('a boolean', 'transfer', transfer);
   }
-  return { signal, onProgress: onProgress as Background['onProgress'], transfer: transfer === true };
+  const progress = onProgress && new Progress(onProgress as ConstructorParameters<typeof Progress>[0]);
+  return { signal, progress, transfer: transfer === true };
 }
 
 /** Of any realm, and of a library that stands for the class. */
@@ -77,9 +80,11 @@ export function isQuick(place: Place, elements: number, x: FloatArray, { transfe
   return !transfer && elements * x.BYTES_PER_ELEMENT <= quickBytes && !mayUseGpu(place, elements);
 }
 
-/** Whether a call may be computed on a GPU, as far as is known without looking for one. */
+/** Whether a call may be computed on a GPU, as far as is known without looking for one or measuring it. */
 export function isForGpu(place: Place, elements: number, call: HostCall): boolean {
-  return mayUseGpu(place, elements) && (place !== byCost || mightUseGpu(call));
+  if (!mayUseGpu(place, elements)) return false;
+  if (place !== byCost) return true;
+  return mightUseGpu({ ...call, areCopies: true }, (gpu) => prepared.has(gpu));
 }
 
 /** A call's jobs, by where they compute. */
@@ -98,28 +103,30 @@ export async function compute(
   place: Place,
   forGpu: boolean,
   call: HostCall,
-  background: Background,
+  watch: Watch,
   total: number,
   jobs: JobsOfCall,
 ): Promise<void> {
-  const gpu = !forGpu ? undefined : place === byCost ? await chosenGpu(call, background) : place;
-  if (gpu !== undefined) {
+  const gpu = !forGpu ? undefined : place === byCost ? await chosenGpu(call, watch) : place;
+  const onGpu = async (index: number): Promise<Ended | undefined> => {
     try {
-      await runCudaJob(background, total, (begin) => jobs.cuda(begin, gpu));
-      return;
+      return await runCudaJob(watch, total, (begin) => jobs.cuda(begin, index));
     } catch (error) {
       leaveToCpu(error, place, call);
+      return undefined;
     }
-  }
-  await runJob(background, total, jobs.cpu);
+  };
+  const ended = gpu === undefined ? undefined : await onGpu(gpu);
+  const { thrown } = ended ?? (await runJob(watch, total, jobs.cpu));
+  if (thrown !== undefined) throw thrown.error;
 }
 
 /** GPUs whose costs are known. */
 const prepared = new Set<number>();
 
 /** As chooseGpu; the driver is loaded, and the GPU started, by a job. */
-async function chosenGpu(call: HostCall, { signal }: Background): Promise<number | undefined> {
-  const quiet = { signal, onProgress: undefined, transfer: false };
+async function chosenGpu(call: HostCall, { signal }: Watch): Promise<number | undefined> {
+  const quiet = { signal, progress: undefined };
   try {
     if (lookedForGpus() === undefined) await runCudaJob(quiet, 0, (jobs) => jobs.cudaLook());
     const [gpu] = gpus().usable;
@@ -133,105 +140,24 @@ async function chosenGpu(call: HostCall, { signal }: Background): Promise<number
   return chooseGpu(call);
 }
 
-/** Makes a call on tensors, and waits until the GPU of x has computed it. */
+/**
+ * Makes a call on tensors, and waits until the GPU of x has computed it.
+ *
+ * @param total - the elements of the call
+ */
 export async function computeOnTensor<Result>(
   x: DeviceTensor<Dtype>,
   background: Background,
+  total: number,
   call: () => Result,
 ): Promise<Result> {
   const result = call();
   await onCudaAsync((cuda) => cuda.synchronize(gpuOf(x)));
-  return finished(background, x.length, result);
-}
-
-/** In milliseconds. A person sees no more steps than that, and a program hardly notices what they take. */
-const progressPeriod = 50;
-
-/**
- * A job from its start to its end.
- *
- * @param total - the elements of the call
- * @throws what the job reports, an AbortError, or what onProgress throws; nobody uses the job's arrays then
- */
-export async function runJob(
-  background: Background,
-  total: number,
-  begin: (jobs: NativeJobs) => NativeJob,
-): Promise<void> {
-  throwIfAborted(background);
-  const { signal, onProgress } = background;
-  const { jobs } = native();
-  const { promise, handle } = begin(jobs);
-  const stop = (): void => jobs.stop(handle);
-
-  let reported = 0;
-  let failure: { error: unknown } | undefined;
-  const report = (): void => {
-    const done = Math.min(jobs.done(handle), total);
-    if (done <= reported || done === total || failure !== undefined) return;
-    reported = done;
-    try {
-      onProgress!(done, total);
-    } catch (error) {
-      failure = { error };
-      stop();
-    }
-  };
-  const timer = onProgress && setInterval(report, progressPeriod);
-  const forget = signal && whenAborted(signal, stop);
-  try {
-    const isDone = await promise;
-    if (failure !== undefined) throw failure.error;
-    if (!isDone) throw aborted(signal?.reason);
-  } finally {
-    clearInterval(timer);
-    forget?.();
-  }
-}
-
-/** The calls that a signal was given to and that have not ended, and the signal's one listener. */
-const listening = new WeakMap<
-  AbortSignal,
-  { readonly calls: Set<() => void>; readonly listener: () => void }
->();
-
-/**
- * Calls `stop` when the signal is aborted, until the function that this returns is called. A signal has one listener for
- * all calls: Node.js warns of a leak where there are more than ten.
- */
-export function whenAborted(signal: AbortSignal, stop: () => void): () => void {
-  const { calls, listener } = listening.get(signal) ?? listen(signal);
-  calls.add(stop);
-  return () => {
-    calls.delete(stop);
-    if (calls.size > 0) return;
-    listening.delete(signal);
-    signal.removeEventListener('abort', listener);
-  };
-}
-
-function listen(signal: AbortSignal): { calls: Set<() => void>; listener: () => void } {
-  const calls = new Set<() => void>();
-  const listener = (): void => {
-    for (const stop of calls) stop();
-  };
-  signal.addEventListener('abort', listener);
-  const entry = { calls, listener };
-  listening.set(signal, entry);
-  return entry;
-}
-
-/** As runJob, for a job of a GPU: what CUDA reports is a CudaError. */
-export async function runCudaJob(
-  background: Background,
-  total: number,
-  begin: (jobs: NativeJobs) => NativeJob,
-): Promise<void> {
-  await onCudaAsync(() => runJob(background, total, begin));
+  return finished(background, total, result);
 }
 
 /** The last report of a call, with its result. */
-export function finished<Result>({ onProgress }: Background, total: number, result: Result): Result {
-  onProgress?.(total, total);
+export function finished<Result>({ progress }: Background, total: number, result: Result): Result {
+  progress?.finish(total);
   return result;
 }

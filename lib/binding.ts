@@ -148,8 +148,8 @@ export interface NativeJobs {
     inner: number,
   ): void;
   checkSoftmaxJacobian(x: FloatArray, out: FloatArray, rows: number, k: number): void;
-  /** Copies an array to the first elements of another one, on several threads. */
-  copy(from: FloatArray | Int32Array, to: FloatArray | Int32Array, threads: number): void;
+  /** Copies an array to the first elements of another one, a large one on several threads. */
+  copy(from: FloatArray | Int32Array, to: FloatArray | Int32Array): void;
 }
 
 /** Memory of a GPU, freed by `free` or with this object. Only the environment that got it may use it. */

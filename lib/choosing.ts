@@ -24,6 +24,8 @@ export interface HostCall {
   readonly x: FloatArray;
   /** What is written: of two results, that of x's type. */
   readonly result: FloatArray;
+  /** Whether copies of these arrays are used, in ordinary memory. */
+  readonly areCopies?: boolean;
 }
 
 let givenCosts: Partial<AutoCosts> = {};
@@ -81,12 +83,17 @@ export function chooseGpu(call: HostCall): number | undefined {
   }
 }
 
-/** Whether 'auto' would take a GPU, as far as is known without looking for GPUs or starting one. */
-export function mightUseGpu(call: HostCall): boolean {
+/**
+ * Whether 'auto' would take a GPU, as far as is known without looking for GPUs or starting one.
+ *
+ * @param mayMeasure - whether the costs of a GPU that is started may be asked for, which measures them the first time
+ */
+export function mightUseGpu(call: HostCall, mayMeasure = (_gpu: number): boolean => true): boolean {
   const known = lookedForGpus();
   if (failure !== undefined || known?.usable.length === 0) return false;
   const [first] = known?.usable ?? [];
-  return choose(workOf(call), costsOf(first), isStarted(first)).device === 'cuda';
+  const costs = first !== undefined && mayMeasure(first) ? costsOf(first) : costsOf(undefined);
+  return choose(workOf(call), costs, isStarted(first)).device === 'cuda';
 }
 
 /** After a failure 'auto' leaves the GPU alone: what failed once would cost its time at every call. */
@@ -104,7 +111,8 @@ function costsOf(gpu: number | undefined): AutoCosts {
   return { ...base, ...givenCosts };
 }
 
-function workOf({ operation, rows, k, contiguous, threads, x, result }: HostCall): Work {
+function workOf(call: HostCall): Work {
+  const { operation, rows, k, contiguous, threads, x, result, areCopies } = call;
   return {
     operation,
     rows,
@@ -113,8 +121,8 @@ function workOf({ operation, rows, k, contiguous, threads, x, result }: HostCall
     elementBytes: x.BYTES_PER_ELEMENT as 4 | 8,
     threads,
     isa: isa(),
-    pinnedInput: isPinned(x),
-    pinnedOutput: isPinned(result),
+    pinnedInput: areCopies !== true && isPinned(x),
+    pinnedOutput: areCopies !== true && isPinned(result),
   };
 }
 

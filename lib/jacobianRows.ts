@@ -6,7 +6,6 @@ import {
   isForGpu,
   readBackground,
   throwIfAborted,
-  whenAborted,
   type Background,
   type BackgroundOptions,
 } from './background.ts';
@@ -15,6 +14,7 @@ import { invalidType, outOfRange } from './errors.ts';
 import type { ElementArray, HostLogits } from './input.ts';
 import { allocateJacobians, jacobianHostCall, readJacobian, type JacobianCall } from './jacobian.ts';
 import { copyInput, partOf, stableInput } from './jobMemory.ts';
+import { whenAborted, type Watch } from './jobs.ts';
 import { readOptions, type CallOptions } from './options.ts';
 import { isDeviceTensor } from './tensor.ts';
 
@@ -77,43 +77,52 @@ export function jacobianRows<X extends HostLogits>(
   }
   if (isDeviceTensor(x)) throw invalidType('logits in the memory of the host', 'x', x);
   const call = readJacobian(x, floatTypeOf(x), options);
-  const { input, layout, threads } = call;
-  const stable = stableInput(input, background.transfer, []);
-  const from = stable?.x ?? copyInput(input.data, allocate(input.type, layout.elements, 'x'), threads);
-  const bytes = layout.k ** 2 * from.BYTES_PER_ELEMENT;
+  const { input, layout } = call;
+  const bytes = layout.k ** 2 * (input.type === 'Float32Array' ? 4 : 8);
   const rows = rowsPerChunk ?? Math.max(1, Math.floor(chunkBytes / bytes));
-  return chunks(call, from, rows, background) as AsyncGenerator<JacobianChunk<ElementArray<X>>, void, void>;
+  const chunks = chunksOf(call, inputOf(call, background), rows, background);
+  return chunks as AsyncGenerator<JacobianChunk<ElementArray<X>>, void, void>;
 }
 
-async function* chunks(
+/** The logits, in memory that stays as it is; of a call that was aborted before it began, none. */
+function inputOf({ input, layout }: JacobianCall, { signal, transfer }: Background): FloatArray {
+  if (signal?.aborted === true) return new Float32Array(0);
+  return (
+    stableInput(input, transfer, []) ?? copyInput(input.data, allocate(input.type, layout.elements, 'x'))
+  );
+}
+
+async function* chunksOf(
   call: JacobianCall,
   x: FloatArray,
   rowsPerChunk: number,
   background: Background,
 ): AsyncGenerator<JacobianChunk, void, void> {
-  const { rows } = call.layout;
+  throwIfAborted(background);
+  const { signal } = background;
+  const { k, rows } = call.layout;
   // Stops the chunk that is computed ahead, when the loop is left.
   const left = new AbortController();
-  const { signal } = background;
-  throwIfAborted(background);
-  const forget = signal && whenAborted(signal, () => left.abort(signal.reason));
-  const own = { ...background, signal: left.signal };
   const begin = (row: number): Promise<JacobianChunk> | undefined => {
     if (row >= rows) return undefined;
-    const chunk = jacobiansOf(call, x, row, Math.min(rowsPerChunk, rows - row), own);
-    chunk.catch(() => {}); // whoever awaits it is told
+    const forget = signal && whenAborted(signal, () => left.abort(signal.reason));
+    const watch = { signal: left.signal, progress: background.progress };
+    const chunk = jacobiansOf(call, x, row, Math.min(rowsPerChunk, rows - row), watch);
+    chunk.catch(() => {}).finally(() => forget?.()); // whoever awaits it is told of an error
     return chunk;
   };
   let next = begin(0);
   try {
     for (let row = 0; next !== undefined; row += rowsPerChunk) {
       const chunk: JacobianChunk = await next;
+      throwIfAborted(background);
+      background.progress?.report((row + chunk.shape[0]) * k * k, call.entries);
       next = begin(row + rowsPerChunk);
       yield chunk;
     }
+    throwIfAborted(background);
     finished(background, call.entries, undefined);
   } finally {
-    forget?.();
     left.abort();
     await next?.catch(() => {}); // nothing uses x any more
   }
@@ -124,7 +133,7 @@ async function jacobiansOf(
   x: FloatArray,
   row: number,
   rows: number,
-  background: Background,
+  { signal, progress }: Watch,
 ): Promise<JacobianChunk> {
   const { input, place, threads, entries } = call;
   const { k } = call.layout;
@@ -133,12 +142,11 @@ async function jacobiansOf(
   const from = partOf(x, row * k, rows * k);
   const host = jacobianHostCall(from, data, layout, threads);
   const before = row * k * k;
-  const progress = background.onProgress;
-  const counted = {
-    ...background,
-    onProgress: progress && ((done: number) => progress(before + done, entries)),
+  const watch = {
+    signal,
+    progress: progress && { report: (done: number): void => progress.report(before + done, entries) },
   };
-  await compute(place, isForGpu(place, data.length, host), host, counted, data.length, {
+  await compute(place, isForGpu(place, data.length, host), host, watch, data.length, {
     cuda: (jobs, gpu) => jobs.cudaSoftmaxJacobian(gpu, from, data, rows, k),
     cpu: (jobs) => jobs.softmaxJacobian(from, data, rows, k, threads, true),
   });

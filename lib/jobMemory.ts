@@ -18,27 +18,24 @@ export function isShared(array: FloatArray | Int32Array): boolean {
   return types.isSharedArrayBuffer(bufferOf(array));
 }
 
-/** x as a job may use it, or undefined where it must be copied. */
-export interface StableInput {
-  readonly x: FloatArray;
-  /** Whether nobody else sees the memory, so that results may take its place. */
-  readonly isPrivate: boolean;
+/** Whether stableInput gives memory that nobody else sees, so that results may take its place. */
+export function isPrivate({ data, form }: Input, transfer: boolean): boolean {
+  return form === 'numbers' || form === 'rows' || (transfer && !isShared(data));
 }
 
-/** Takes x as it is where a job may use it. With `transfer` it is detached. */
+/** x as a job may use it, undefined where it must be copied. With `transfer` it is detached. */
 export function stableInput(
   { data, form }: Input,
   transfer: boolean,
   outs: readonly (FloatArray | Int32Array | undefined)[],
-): StableInput | undefined {
-  if (form === 'numbers' || form === 'rows') return { x: data, isPrivate: true };
-  if (isShared(data)) return { x: data, isPrivate: false };
+): FloatArray | undefined {
+  if (form === 'numbers' || form === 'rows' || isShared(data)) return data;
   if (!transfer) return undefined;
   for (const out of outs) {
     if (out === undefined || bufferOf(out) !== bufferOf(data)) continue;
     throw overlap('memory of another buffer than x, which is handed over,', 'out', "a part of x's buffer");
   }
-  return { x: handedOver(data), isPrivate: true };
+  return handedOver(data);
 }
 
 function handedOver(x: FloatArray): FloatArray {
@@ -66,8 +63,8 @@ function viewLike(x: FloatArray, buffer: ArrayBufferLike, byteOffset: number, le
 }
 
 /** Copies x to the beginning of `to`. */
-export function copyInput<To extends FloatArray>(x: FloatArray, to: To, threads: number): To {
-  if (lengthOf(x) > 0) native().jobs.copy(x, to, threads);
+export function copyInput<To extends FloatArray>(x: FloatArray, to: To): To {
+  if (lengthOf(x) > 0) native().jobs.copy(x, to);
   return to;
 }
 
@@ -80,8 +77,7 @@ export function copyResult(
   result: FloatArray | Int32Array,
   out: FloatArray | Int32Array,
   name: string,
-  threads: number,
 ): void {
   checkOutput(out, result.length, name);
-  if (result.length > 0) native().jobs.copy(result, out, threads);
+  if (result.length > 0) native().jobs.copy(result, out);
 }

@@ -25,7 +25,7 @@ import {
   type JacobianLike,
   type SoftmaxJacobianOptions,
 } from './jacobian.ts';
-import { copyInput, copyResult, isShared, stableInput } from './jobMemory.ts';
+import { copyInput, copyResult, isPrivate, isShared, stableInput } from './jobMemory.ts';
 import { byCost } from './placement.ts';
 import {
   computeRowMax,
@@ -94,7 +94,7 @@ export async function softmax(x: unknown, options?: unknown): Promise<unknown> {
   const background = readBackground(options);
   throwIfAborted(background);
   if (isDeviceTensor(x)) {
-    return computeOnTensor(x, background, () => softmaxSync(x as DeviceTensor, options as object));
+    return computeOnTensor(x, background, x.length, () => softmaxSync(x as DeviceTensor, options as object));
   }
   const call = readSoftmax(x, floatTypeOf(x), options);
   const total = call.layout.elements;
@@ -113,23 +113,21 @@ async function softmaxByJob(call: SoftmaxCall, background: Background): Promise<
     elements,
     softmaxHostCall(input.data, target ?? input.data, layout, threads),
   );
-  const stable = stableInput(input, background.transfer, [target]);
   const isInPlace = !(forGpu && place === byCost); // where the GPU fails the CPU needs the logits as they were
   const outStays = target !== undefined && isShared(target);
-  const result = outStays
-    ? target
-    : stable?.isPrivate === true && isInPlace
-      ? stable.x
-      : allocate(input.type, elements, 'the result');
-  const from =
-    stable?.x ?? copyInput(input.data, isInPlace ? result : allocate(input.type, elements, 'x'), threads);
+  const takesInput = isInPlace && isPrivate(input, background.transfer);
+  // What may fail for want of memory comes before x is handed over.
+  const own = outStays ? target : takesInput ? undefined : allocate(input.type, elements, 'the result');
+  const stable = stableInput(input, background.transfer, [target]);
+  const result = own ?? stable!;
+  const from = stable ?? copyInput(input.data, isInPlace ? result : allocate(input.type, elements, 'x'));
 
   await compute(place, forGpu, softmaxHostCall(from, result, layout, threads), background, elements, {
     cuda: (jobs, gpu) => jobs.cudaSoftmax(gpu, from, result, outer, k, inner),
     cpu: (jobs) => jobs.softmax(from, result, outer, k, inner, threads, !outStays && from !== result),
   });
   if (target === undefined) return resultLike(input, result);
-  if (!outStays) copyResult(result, target, 'out', threads);
+  if (!outStays) copyResult(result, target, 'out');
   return out;
 }
 
@@ -164,7 +162,7 @@ export async function rowMax(x: unknown, options?: unknown): Promise<RowMax<unkn
   const background = readBackground(options);
   throwIfAborted(background);
   if (isDeviceTensor(x)) {
-    return computeOnTensor(x, background, () => rowMaxSync(x as DeviceTensor, options as object));
+    return computeOnTensor(x, background, x.length, () => rowMaxSync(x as DeviceTensor, options as object));
   }
   const call = readRowMax(x, floatTypeOf(x), options);
   const total = call.layout.elements;
@@ -184,7 +182,7 @@ async function rowMaxByJob(call: RowMaxCall, background: Background): Promise<Ro
   native().jobs.checkRowMax(input.data, target.max ?? max, target.argmax ?? argmax, outer, k, inner);
   const forGpu = isForGpu(place, elements, rowMaxHostCall(input.data, max, layout, threads));
   const stable = stableInput(input, background.transfer, [target.max, target.argmax]);
-  const from = stable?.x ?? copyInput(input.data, allocate(input.type, elements, 'x'), threads);
+  const from = stable ?? copyInput(input.data, allocate(input.type, elements, 'x'));
 
   await compute(place, forGpu, rowMaxHostCall(from, max, layout, threads), background, elements, {
     cuda: (jobs, gpu) => jobs.cudaRowMax(gpu, from, max, argmax, outer, k, inner),
@@ -193,9 +191,9 @@ async function rowMaxByJob(call: RowMaxCall, background: Background): Promise<Ro
   // Both are looked at before either is written.
   if (target.max !== undefined) checkOutput(target.max, rows, 'out.max');
   if (target.argmax !== undefined) checkOutput(target.argmax, rows, 'out.argmax');
-  if (target.max !== undefined && target.max !== max) copyResult(max, target.max, 'out.max', threads);
+  if (target.max !== undefined && target.max !== max) copyResult(max, target.max, 'out.max');
   if (target.argmax !== undefined && target.argmax !== argmax) {
-    copyResult(argmax, target.argmax, 'out.argmax', threads);
+    copyResult(argmax, target.argmax, 'out.argmax');
   }
   return { max: target.max ?? max, argmax: target.argmax ?? argmax, shape };
 }
@@ -232,7 +230,10 @@ export async function softmaxJacobian(x: unknown, options?: unknown): Promise<un
   const background = readBackground(options);
   throwIfAborted(background);
   if (isDeviceTensor(x)) {
-    return computeOnTensor(x, background, () => softmaxJacobianSync(x as DeviceTensor, options as object));
+    const entries = x.length * (x.shape.at(-1) ?? 0);
+    return computeOnTensor(x, background, entries, () =>
+      softmaxJacobianSync(x as DeviceTensor, options as object),
+    );
   }
   const call = readJacobian(x, floatTypeOf(x), options);
   const total = call.entries;
@@ -250,13 +251,13 @@ async function jacobianByJob(call: JacobianCall, background: Background): Promis
   native().jobs.checkSoftmaxJacobian(input.data, target ?? result, rows, k);
   const forGpu = isForGpu(place, entries, jacobianHostCall(input.data, result, layout, threads));
   const stable = stableInput(input, background.transfer, [target]);
-  const from = stable?.x ?? copyInput(input.data, allocate(input.type, elements, 'x'), threads);
+  const from = stable ?? copyInput(input.data, allocate(input.type, elements, 'x'));
 
   await compute(place, forGpu, jacobianHostCall(from, result, layout, threads), background, entries, {
     cuda: (jobs, gpu) => jobs.cudaSoftmaxJacobian(gpu, from, result, rows, k),
     cpu: (jobs) => jobs.softmaxJacobian(from, result, rows, k, threads, !outStays),
   });
   if (target === undefined) return resultLike(input, result, k);
-  if (!outStays) copyResult(result, target, 'out', threads);
+  if (!outStays) copyResult(result, target, 'out');
   return out;
 }

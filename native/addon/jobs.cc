@@ -2,6 +2,7 @@
 // that lie in shared memory, which cannot be detached. The job holds references to them, so that they are not collected.
 #include "jobs.h"
 
+#include <cstdlib>
 #include <functional>
 #include <string>
 #include <unordered_set>
@@ -203,6 +204,9 @@ JobsOfEnvironment& jobs_of(napi_env env, napi_callback_info info) {
 cuda::Environment* environment_of_jobs = nullptr;
 
 cuda::Environment& gpu_environment() {
+  // CUDA, in use from here on, tidies up at exit() too: the handlers that were registered last are called first.
+  static const bool once = (static_cast<void>(cuda::info()), std::atexit(end_work) == 0);
+  static_cast<void>(once);
   if (environment_of_jobs == nullptr) environment_of_jobs = cuda::begin_environment();
   return *environment_of_jobs;
 }
@@ -337,7 +341,7 @@ napi_value cuda_softmax_jacobian(napi_env env, napi_callback_info info) {
 // cudaLook(): looks for GPUs, which loads the driver.
 napi_value cuda_look(napi_env env, napi_callback_info info) {
   return jobs_of(env, info).submit(env, Lane::gpu, {}, [](Control& control) {
-    static_cast<void>(cuda::info());
+    static_cast<void>(gpu_environment());
     return of_gpu(control, {});
   });
 }
@@ -400,22 +404,20 @@ napi_value check_softmax_jacobian(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// copy(from, to, threads): the first elements of `to` become those of `from`, an array of the same type.
+// copy(from, to): the first elements of `to` become those of `from`, an array of the same type.
 napi_value copy(napi_env env, napi_callback_info info) {
-  const Arguments<3> arguments(env, info);
+  const Arguments<2> arguments(env, info);
   View from, to;
-  int threads;
   if (!read_view(env, arguments[0], &from) || !(from.is_float() || from.type == napi_int32_array)) {
     return invalid_type(env, kExpectedFloats);
   }
   if (!read_view(env, arguments[1], &to) || to.type != from.type) {
     return invalid_type(env, "Expected an array of the same type for the copy but received another value");
   }
-  if (!read_threads(env, arguments[2], &threads)) return out_of_range(env, kExpectedThreads);
   const auto count = static_cast<int64_t>(from.length);
   if (!holds(to, count)) return shape_mismatch(env, kShortOutput);
   if (overlaps(from, count, to, count)) return overlap(env, kOutputOverlaps);
-  cpu::copy(from.data, to.data, from.length * from.element_size(), threads);
+  cpu::copy(from.data, to.data, from.length * from.element_size());
   return nullptr;
 }
 

@@ -1,6 +1,7 @@
 #include "work_queue.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <system_error>
@@ -15,6 +16,9 @@ constexpr int kLanes = 3;
 // Programs that make calls again and again make them within this; in a pause as long as that nobody minds the few
 // milliseconds in which the heap is searched.
 constexpr std::chrono::seconds kPause{1};
+
+// Jobs of any queue that are under way.
+std::atomic<int> busy{0};
 
 WorkQueue* queues() {
   static auto* all = new WorkQueue[kLanes];
@@ -35,7 +39,8 @@ void end_work() {
       if (queue->running_ != nullptr) queue->running_->control->stopped = true;
     }
     queue->changed_.notify_all();
-    if (queue->thread_.joinable()) queue->thread_.join();
+    // A runtime may call exit() on the queue's own thread, as OpenMP's does where it cannot start its threads.
+    if (queue->thread_.joinable() && queue->thread_.get_id() != std::this_thread::get_id()) queue->thread_.join();
   }
 }
 
@@ -64,10 +69,12 @@ bool WorkQueue::start() {
 void WorkQueue::serve() {
   std::unique_lock<std::mutex> lock(mutex_);
   const auto has_work = [this] { return ending_ || !waiting_.empty(); };
+  // Short calls leave little, and are often made again after a pause.
+  const bool leaves_memory = this != &work_queue(Lane::short_calls);
   while (true) {
     if (!changed_.wait_for(lock, kPause, has_work)) {
       lock.unlock();
-      give_back_free_memory();
+      if (leaves_memory && busy == 0) give_back_free_memory();
       lock.lock();
       changed_.wait(lock, has_work);
     }
@@ -75,7 +82,9 @@ void WorkQueue::serve() {
     running_ = waiting_.front();
     waiting_.pop_front();
     lock.unlock();
+    busy++;
     running_->run();
+    busy--;
     lock.lock();
     // Under the lock, so that whoever asks for this job finds it running or done.
     if (!ending_) running_->done();

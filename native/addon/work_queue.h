@@ -62,4 +62,8 @@ class WorkQueue {
 enum class Lane { short_calls, long_calls, gpu };
 WorkQueue& work_queue(Lane lane);
 
+// Ends the queues' threads. Registered with atexit() when the first of them starts; whoever uses a runtime that has
+// handlers of its own registers it again after those. It may be called more than once.
+void end_work();
+
 }  // namespace softmax_native::addon

@@ -20,7 +20,7 @@ struct Layout {
 // y may be x itself; otherwise the two must not overlap. `threads` is the most that may be used. `is_new`, of y or the
 // Jacobian: the caller has just allocated it. That changes how it is written, and no bit of it. With a `control` another
 // thread may stop the call, which ends with the steps under way: about a millisecond each, or what is not divided further,
-// as 128 columns of another axis.
+// as 128 columns of another axis or a row of row_max.
 template <class T>
 Status softmax(const T* x, T* y, Layout layout, int threads, bool is_new = false, Control* control = nullptr);
 
@@ -33,8 +33,8 @@ template <class T>
 Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int threads, bool is_new = false,
                         Control* control = nullptr);
 
-// Copies bytes to memory apart from them.
-void copy(const void* from, void* to, size_t bytes, int threads);
+// Copies bytes to memory apart from them. Threads that help with many of them end with the copy.
+void copy(const void* from, void* to, size_t bytes);
 
 // The work, estimated in nanoseconds, that is worth one more thread. For tests, which set it to 0 so that small arrays
 // too are computed on several threads.

@@ -2,7 +2,6 @@
 // of a result.
 #include <atomic>
 #include <cstdlib>
-#include <cstring>
 
 #include "cpu.h"
 #include "dispatch.h"
@@ -28,7 +27,6 @@ constexpr Cost kSoftmaxOfColumns = {3'000, 280};  // and of short rows, which ar
 constexpr Cost kMaxOfRows = {8'000, 30};
 constexpr Cost kMaxOfColumns = {1'000, 80};  // and of short rows
 constexpr Cost kJacobian = {30'000, 60};
-constexpr double kCopyNanosecondsPerByte = 0.2;
 
 // Rows up to this size keep their exponentials and results, three times as many bytes, in the level-2 cache.
 constexpr int64_t kKeptBytes = 256 * 1024;
@@ -151,7 +149,8 @@ void for_pieces_of_rows(int64_t rows, int64_t length, int threads, const Steps& 
   });
 }
 
-// Rows up to this size are computed in one step, of a few milliseconds, where a call in the background may be stopped.
+// Rows, or Jacobians, up to this size are computed in one step, of a few milliseconds, where a call in the background may
+// be stopped.
 constexpr int64_t kLongestUndividedRow = int64_t{1} << 22;
 
 // A few long rows: the chunks of all of them are spread over the threads. The sums are about half of the work.
@@ -321,7 +320,8 @@ Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int th
   const Call call{worthwhile_threads(nanoseconds, threads), is_new, control, nanoseconds, entries};
   const bool past_caches = is_past_caches(x, jacobian, entries, is_new);
   std::atomic<bool> out_of_memory{false};
-  if (rows >= call.threads) {
+  const bool stops_within_rows = control != nullptr && k * k > kLongestUndividedRow;
+  if (rows >= call.threads && !stops_within_rows) {
     parallel_for(rows, call.threads, call.steps(rows), [&](int64_t begin, int64_t end) {
       const Scratch<T> memory(kernel.jacobian_memory(k));
       if (!memory.data) {
@@ -347,16 +347,6 @@ Status softmax_jacobian(const T* x, T* jacobian, int64_t rows, int64_t k, int th
     kernel.jacobian_lines(p + row * k, diagonal + row * k, k, line, last, jacobian + row * k * k, past_caches);
   });
   return call.stopped() ? Status::stopped : Status::ok;
-}
-
-void copy(const void* from, void* to, size_t bytes, int threads) {
-  const auto* source = static_cast<const char*>(from);
-  auto* target = static_cast<char*>(to);
-  const double nanoseconds = static_cast<double>(bytes) * kCopyNanosecondsPerByte;
-  parallel_for(static_cast<int64_t>(bytes), worthwhile_threads(nanoseconds, threads), {},
-               [&](int64_t begin, int64_t end) {
-                 std::memcpy(target + begin, source + begin, static_cast<size_t>(end - begin));
-               });
 }
 
 template Status softmax(const float*, float*, Layout, int, bool, Control*);
