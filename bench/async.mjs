@@ -48,6 +48,13 @@ const cases = [
     call: (out) => promises.softmax(sharedLogits, { shape, out }),
   },
   {
+    name: softmaxName,
+    way: 'x is shared memory, out is not',
+    prepare: () => new Float32Array(rows * k),
+    sync: (out) => sync.softmax(sharedLogits, { shape, out }),
+    call: (out) => promises.softmax(sharedLogits, { shape, out }),
+  },
+  {
     name: jacobianName,
     way: 'x is copied',
     sync: () => sync.softmaxJacobian(few, { shape: jacobianShape }),

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <thread>
 
-#include "ops/control.h"
+#include "cpu/cpu.h"
 
 namespace softmax_native::addon {
 

@@ -27,6 +27,8 @@ describe.skipIf(noGpu)('a process', () => {
     ['whose threads use the GPU at the same time', 'workers.mjs'],
     ['that uses the GPU in workers only', 'worker-only.mjs'],
     ['whose workers are terminated while they use the GPU', 'worker-terminated.mjs'],
+    ['that calls process.exit while calls in the background use the GPU', 'background-exits.mjs'],
+    ['whose workers are terminated while their calls in the background do', 'background-terminated.mjs'],
   ])('%s ends well', (_name, program) => {
     expect(run(program)).toEqual({ status: 0, signal: null, stdout: '', stderr: '' });
   });

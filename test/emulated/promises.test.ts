@@ -6,7 +6,7 @@ const shape = [3000, 256];
 const x = Float32Array.from({ length: 3000 * 256 }, (_, i) => (i * 7919) % 13);
 
 it("'auto' starts a GPU, uses it, and leaves it at its first failure", async () => {
-  const { setAutoCosts, softmax } = await libraryOn();
+  const { CudaError, setAutoCosts, softmax } = await libraryOn();
   const promises = await import('../../lib/promises.ts');
   const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
   const expected = Buffer.from(softmax(x, { shape, device: 'cpu' }).buffer);
@@ -17,6 +17,13 @@ it("'auto' starts a GPU, uses it, and leaves it at its first failure", async () 
   const launches = emulator.launches();
   expectSame(await promises.softmax(x, { shape }));
   expect(emulator.launches()).not.toEqual(launches);
+
+  // What onProgress throws is the caller's, and no failure of the GPU.
+  const own = new CudaError('mine', 1, 'mine');
+  const onProgress = (): void => {
+    throw own;
+  };
+  await expect(promises.softmax(x, { shape, onProgress })).rejects.toBe(own);
 
   emulator.inject({ call: 'cudaLaunchKernelEx', error: errors.cudaErrorUnknown });
   expectSame(await promises.softmax(x, { shape }));

@@ -12,6 +12,10 @@ it.each(backgroundPrograms)('a process that %s', (_name, program) => {
   expect(run(program)).toEqual(clean);
 });
 
+it('a process that changes, hands over and drops the arrays of its calls gets the right results', () => {
+  expect(run('memory-rule.mjs', {}, [], ['--expose-gc'])).toEqual(clean);
+});
+
 it('a process that ends by an error while calls are under way says so', () => {
   const { status, signal, stderr } = run('background-throws.mjs');
   expect({ status, signal }).toEqual({ status: 1, signal: null });

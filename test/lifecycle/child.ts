@@ -14,7 +14,7 @@ export interface Ended {
  * background, whatever the function does: the compiler asks for the task runner of an isolate that the platform has
  * already forgotten. Compiled in the foreground, what the library's own threads do is all that can go wrong.
  */
-const flags = ['--no-concurrent-recompilation'];
+export const flags = ['--no-concurrent-recompilation'];
 
 /**
  * @param environment - variables to set, or with undefined to take away

@@ -113,6 +113,22 @@ describe('signal', () => {
   });
 });
 
+describe('a single row', () => {
+  it('of a Jacobian is stopped within it, and tells of its progress', async () => {
+    const one = logits('float32', 12_000); // 576 MB, half a second on one thread
+    const controller = new AbortController();
+    const reports: number[] = [];
+    const onProgress = (done: number): void => {
+      reports.push(done);
+      controller.abort();
+    };
+    await aborted(promises.softmaxJacobian(one, { threads: 1, signal: controller.signal, onProgress }));
+    expect(reports).toHaveLength(1);
+    expect(reports[0]).toBeGreaterThan(0);
+    expect(reports[0]).toBeLessThan(144_000_000);
+  });
+});
+
 describe('onProgress', () => {
   it('counts up to the elements, at most twenty times a second, and ends with all of them', async () => {
     const x = logits('float32', 3000);
@@ -199,6 +215,24 @@ describe('jacobianRows', () => {
     expect(next).toBe(rows);
   });
 
+  it('tells of its progress while it computes chunk after chunk', async () => {
+    // The faster the machine, the more rows until there are several reports. Each chunk is over before a timer comes.
+    let reports: number[] = [];
+    for (let n = 200; n <= 51_200 && reports.length < 4; n *= 4) {
+      const onProgress = (done: number, total: number): void => {
+        expect(total).toBe(n * 400 * 400);
+        reports.push(done);
+      };
+      reports = [];
+      const many = logits('float32', n * 400);
+      for await (const _ of promises.jacobianRows(many, { shape: [n, 400], rowsPerChunk: 10, onProgress }))
+        void _;
+      expect(reports.at(-1)).toBe(n * 400 * 400);
+    }
+    expect(reports.length).toBeGreaterThanOrEqual(4);
+    expect(reports).toEqual(reports.toSorted((a, b) => a - b));
+  });
+
   it('counts the entries of all rows', async () => {
     const reports: number[] = [];
     const onProgress = (done: number, total: number): void => {
@@ -222,6 +256,21 @@ describe('jacobianRows', () => {
       }
     };
     expect((await aborted(loop())).cause).toMatchObject({ message: 'enough' });
+  });
+
+  it('that was aborted before, or while the last rows are there already, says so', async () => {
+    const own = x.slice();
+    const signal = AbortSignal.abort(new Error('before'));
+    const before = promises.jacobianRows(own, { shape, signal, transfer: true });
+    expect((await aborted(before.next())).cause).toMatchObject({ message: 'before' });
+    expect(own).toHaveLength(rows * k);
+
+    const controller = new AbortController();
+    const last = promises.jacobianRows(x, { shape, rowsPerChunk: 200, signal: controller.signal });
+    expect(await last.next()).toMatchObject({ value: { row: 0 } });
+    await sleep(50); // the rest is computed
+    controller.abort();
+    await aborted(last.next());
   });
 
   it('of plain numbers, tensors and no rows', async () => {

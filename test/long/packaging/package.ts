@@ -45,8 +45,8 @@ export class Package {
   size = 0;
 
   make(): void {
-    const left = new Set(['node_modules', 'build', 'dist', 'prebuilds', '.git']);
-    cpSync(root, this.source, { recursive: true, filter: (file) => !left.has(path.relative(root, file)) });
+    const left = /^(node_modules|build(-.*)?|dist|prebuilds|\.git)$/;
+    cpSync(root, this.source, { recursive: true, filter: (file) => !left.test(path.relative(root, file)) });
     symlinkSync(path.join(root, 'node_modules'), path.join(this.source, 'node_modules'));
     npm(this.source, ['run', 'prebuilds']);
 

@@ -2,10 +2,11 @@
 // opens, how it is compiled against and bundled, and how it is built from source. Building its prebuilt library takes
 // most of the time; CMAKE_JS_DEFINES=SOFTMAX_CUDA=OFF leaves out the part of it that takes minutes.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { backgroundPrograms, flags } from '../../lifecycle/child.ts';
 import { fetchNode, npm, Package, root } from './package.ts';
 
 /** The newest of each major version that the package is for. */
@@ -182,6 +183,26 @@ describe.skipIf(!supported)('npm package', () => {
         const result = resultOf(args, node.program);
         expect(result.version).toBe(`v${version}`);
         expect(result.bits).toEqual(bits);
+      }
+    });
+
+    // What calls in the background must stand depends on the version of Node.js.
+    it.for(nodeVersions)('keeps to the memory rule, and ends well, on Node.js %s', (version, { skip }) => {
+      const node = nodes.get(version);
+      if (node === undefined || node instanceof Error) return skip(`Node.js ${version} could not be fetched`);
+      cpSync(path.join(root, 'test/lifecycle/programs'), path.join(made.app, 'programs'), {
+        recursive: true,
+      });
+      for (const program of ['memory-rule.mjs', ...backgroundPrograms.map(([, file]) => file)]) {
+        const { status, signal, stderr } = made.node(
+          ['--expose-gc', ...flags, path.join('programs', program)],
+          node.program,
+        );
+        expect({ status, signal, stderr: withoutExperimental(stderr) }, program).toEqual({
+          status: 0,
+          signal: null,
+          stderr: '',
+        });
       }
     });
 
