@@ -363,37 +363,21 @@ struct Columns {
       return scale.terms.term_of(head[u]);
   }
 
-  // Writes the probabilities. `exponent` is the reference that `sum` used, `many` says that the row has other chunks:
-  // kept terms are then taken to the row's reference by a power of two, which may be below the normal range where the
-  // products are not. It is taken 2^headroom times too large, and the reciprocal as much too small.
-  __device__ __forceinline__ void write(T* row, int n, int t, const RowScale<T>& scale, T row_exponent, T exponent,
-                                        bool many, Lanes lanes = Lanes()) const {
-    write_to([&](int column) { return reinterpret_cast<Vector<T, V>*>(row + column); }, n, t, scale, row_exponent,
-             exponent, many, lanes);
+  // Writes the probabilities of a row that has no other chunks.
+  __device__ __forceinline__ void write(T* row, int n, int t, const RowScale<T>& scale, Lanes lanes = Lanes()) const {
+    write_to([&](int column) { return reinterpret_cast<Vector<T, V>*>(row + column); }, n, t, scale, lanes);
   }
 
   // The same, to wherever vector_at(column) points.
   template <class VectorAt>
-  __device__ __forceinline__ void write_to(VectorAt vector_at, int n, int t, const RowScale<T>& scale, T row_exponent,
-                                           T exponent, bool many, Lanes lanes) const {
-    constexpr int headroom = Format<T>::scale / 3;
-    Pair<T> inverse = scale.inverse;
-    T factor = T(1);
-    if (many) {
-      const T down = power_of_two(T(-headroom));
-      inverse = {inverse.head * down, inverse.tail * down};
-      factor = power_of_two(exponent - row_exponent + T(headroom));
-    }
+  __device__ __forceinline__ void write_to(VectorAt vector_at, int n, int t, const RowScale<T>& scale,
+                                           Lanes lanes) const {
     const int used = registers_of(n, lanes);
     for_vectors(used, [&](int u) {
       const int column = column_of(u, t, lanes);
       if (u >= first_to_ask && column >= n) return;
       Vector<T, V> vector;
-      for (int e = 0; e < V; e++) {
-        Pair<T> term = term_of(u + e, scale);
-        if (keeps_terms) term = {term.head * factor, term.tail * factor};
-        vector.element[e] = probability(term, inverse);
-      }
+      for (int e = 0; e < V; e++) vector.element[e] = probability(term_of(u + e, scale), scale.inverse);
       *vector_at(column) = vector;
     });
     if (scale.regular) return;

@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(128, E == 16 ? 8 : 4) warp_softmax(const float
   const float max = columns.max();
   const float shift = shift_of(max);
   const PartialSum<float> sum = columns.sum(k, max, shift);
-  columns.write(y + row * k, k, t, scale_of(sum, shift), sum.exponent, sum.exponent, false);
+  columns.write(y + row * k, k, t, scale_of(sum, shift));
 }
 
 // A chunk of a row, held by one warp of the block or the cluster that has the row.

@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(128, blocks_of_tiles(sizeof(T), E, contiguous)
     const T shift = shift_of(max);
     const PartialSum<T> sum = columns.sum(k, max, shift, lanes);
     if (!has_row) continue;
-    columns.write_to(vector_at, k, t, scale_of(sum, shift), sum.exponent, sum.exponent, false, lanes);
+    columns.write_to(vector_at, k, t, scale_of(sum, shift), lanes);
   }
 
   __syncthreads();
