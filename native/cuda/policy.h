@@ -218,13 +218,9 @@ constexpr int64_t slot_bytes(int64_t element_size, int64_t slots) {
 // The chunks that a warp sums one after the other, so that `chunks` of them need no more than kSlots slots.
 constexpr int64_t chunks_per_slot(int64_t chunks) { return power_of_two_from(ceil_div(chunks, kSlots)); }
 
-// Rows in shared memory so far apart that neither the lanes of a warp that read adjacent columns of adjacent rows, nor
-// (for columns) those that write adjacent rows, meet in the 32 banks: an odd multiple of the lanes of a row.
-constexpr int64_t tile_stride(int64_t k, int lanes_per_row, bool columns) {
-  const int64_t step = columns ? 1 : lanes_per_row;
-  const int64_t multiple = ceil_div(k, step);
-  return (multiple % 2 == 0 ? multiple + 1 : multiple) * step;
-}
+// Rows of columns in shared memory, an odd number of elements apart: neither the lanes of a warp that read adjacent
+// columns nor those that write adjacent rows meet in the 32 banks.
+constexpr int64_t tile_stride(int64_t k) { return k | 1; }
 
 // The width of tiles of the inner axis, of `most_columns` at most, as even as whole sectors allow where rows of the
 // inner axis consist of such.
@@ -429,7 +425,7 @@ inline Plan split_columns(Layout layout, int64_t element_size, const DevicePrope
   plan.regime = Regime::split_columns;
   take_columns(plan, layout, element_size);
   plan.warps = static_cast<int>(plan.rows_per_block);
-  plan.stride = tile_stride(kChunkColumns, 1, true);
+  plan.stride = tile_stride(kChunkColumns);
   cut_into_slices(plan, layout.k, column_tiles(plan, layout), device);
   plan.shared_bytes = plan.rows_per_block * plan.stride * element_size;
   return plan;
@@ -448,7 +444,7 @@ inline Plan columns(Layout layout, int64_t element_size, const DeviceProperties&
   const auto spread_over = [&](int blocks) {
     plan.blocks_per_row = blocks;
     plan.chunks_per_block = ceil_div(chunks, blocks);
-    plan.stride = tile_stride(least(layout.k, plan.chunks_per_block * kChunkColumns), 1, true);
+    plan.stride = tile_stride(least(layout.k, plan.chunks_per_block * kChunkColumns));
     plan.rows_per_block = plan.tile_outer * plan.tile_inner;
     // The logits, the sums of all chunks, and the rows' totals.
     const int64_t logits_bytes = ceil_div(plan.rows_per_block * plan.stride * element_size, 16) * 16;
