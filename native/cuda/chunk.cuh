@@ -69,6 +69,12 @@ __device__ __forceinline__ PartialSum<T> merge(PartialSum<T> a, PartialSum<T> b)
   return {larger(a.max, b.max), sum.exponent, sum.head, sum.tail};
 }
 
+// The shift of a row with this maximum; none where it is no number that exponentials could be taken with.
+template <class T>
+__device__ __forceinline__ T shift_of_row(T max) {
+  return is_finite(max) ? shift_of(max) : T(0);
+}
+
 // A row of whose sum this is has probabilities; others hold NaN or +inf, or nothing above -inf.
 template <class T>
 __device__ __forceinline__ bool is_regular(PartialSum<T> total) {
@@ -573,7 +579,7 @@ __device__ __forceinline__ T shift_of_slices(const PartialSum<T>* of_row, int sl
   T max = -infinity<T>();
   for (int slice = lane_of_thread(); slice < slices; slice += kWarpLanes) max = larger(of_row[slice].max, max);
   max = largest_of_lanes(max, kWarpLanes);
-  return is_finite(max) ? shift_of(max) : T(0);
+  return shift_of_row(max);
 }
 
 }  // namespace softmax_native::cuda

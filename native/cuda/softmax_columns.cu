@@ -44,10 +44,7 @@ __global__ void __launch_bounds__(512, 1) column_softmax(const T* x, T* y, TileO
   // The sums of all chunks of each row, of which every block has a copy, and the row's total.
   PartialSum<T>* const sums = reinterpret_cast<PartialSum<T>*>(shared_memory() + (logits_bytes + 15) / 16 * 16);
   PartialSum<T>* const totals = sums + rows * deal.chunks;
-  const auto shift_of_row = [&](int row) {
-    const T max = totals[row].max;
-    return is_finite(max) ? shift_of(max) : T(0);
-  };
+  const auto shift_of_total = [&](int row) { return shift_of_row(totals[row].max); };
   // Calls use(row, chunk of the block's, logits, number of them) for what the warp has to do.
   const auto for_chunks = [&](auto use) {
     for (int task = warp_of_thread(); task < rows * chunks; task += warps_of_block()) {
@@ -62,7 +59,7 @@ __global__ void __launch_bounds__(512, 1) column_softmax(const T* x, T* y, TileO
   // Nearly every row needs no shift; whether one does is known with the sums, which are then taken again.
   for (bool again = false;; again = true) {
     for_chunks([&](int row, int chunk, const T* of_row, int columns) {
-      const T shift = again ? shift_of_row(row) : T(0);
+      const T shift = again ? shift_of_total(row) : T(0);
       if (again && shift == T(0)) return;
       blocks.put(sums + row * deal.chunks + first_chunk + chunk, sum_of_shared(of_row, columns, shift));
     });
@@ -73,12 +70,12 @@ __global__ void __launch_bounds__(512, 1) column_softmax(const T* x, T* y, TileO
     }
     blocks.wait_for_all();
     bool any = false;
-    for (int row = 0; row < rows; row++) any = any || shift_of_row(row) != T(0);
+    for (int row = 0; row < rows; row++) any = any || shift_of_total(row) != T(0);
     if (again || !any) break;
   }
 
   for_chunks([&](int row, int, T* of_row, int columns) {
-    write_probabilities<T, 1>(of_row, of_row, columns, scale_of(totals[row], shift_of_row(row)));
+    write_probabilities<T, 1>(of_row, of_row, columns, scale_of(totals[row], shift_of_total(row)));
   });
   __syncthreads();
   if (chunks > 0) store_tile(y + tile.first, logits, deal.tiling, tile, first_column, by_n);

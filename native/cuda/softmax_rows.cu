@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(512, 1) block_softmax(const float* x, float* y
     // Nearly every row needs no shift. Whether one does is known with the sums.
     const PartialSum<float> sum = sum_of_columns<V>(columns, n);
     const PartialSum<float> total = mine.total_with(sum);
-    const float shift = is_finite(total.max) ? shift_of(total.max) : 0.0f;
+    const float shift = shift_of_row(total.max);
     if (shift != 0.0f) {
       shifted_block_softmax<V>(mine, shift);
       continue;

@@ -183,7 +183,7 @@ __global__ void __launch_bounds__(256, sizeof(T) == 4 ? 4 : 1)
   const int count = static_cast<int>(slices.slices);
   const PartialSum<T> total =
       tree_of_array(sums + row * count, count, reinterpret_cast<PartialSum<T>*>(shared_memory()));
-  const RowScale<T> scale = scale_of(total, is_finite(total.max) ? shift_of(total.max) : T(0));
+  const RowScale<T> scale = scale_of(total, shift_of_row(total.max));
   const Part part = slices.part_of(blockIdx.x);
   for (int64_t chunk = part.first + warp_of_thread(); chunk < part.last; chunk += warps_of_block()) {
     const int64_t offset = row * slices.k + chunk * kChunk;

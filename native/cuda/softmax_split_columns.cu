@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(256, 1)
 
   PartialSum<T> total = no_columns<T>();
   if (has_row) total = tree_of_slices(sums + slices.sums_of(row), static_cast<int>(slices.slices));
-  const RowScale<T> scale = scale_of(total, is_finite(total.max) ? shift_of(total.max) : T(0));
+  const RowScale<T> scale = scale_of(total, shift_of_row(total.max));
   for (int64_t chunk = slices.first_chunk(); chunk < slices.last_chunk(); chunk++) {
     const Divisor by_n = slices.columns_of(chunk);
     load_tile(x + tile.first, memory, tiling, tile, chunk * kChunk, by_n);

@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(384, 1)
   sum_slots(part, T(0), read, put);
   blocks.wait_for_all();
   PartialSum<T> total = tree_of_array(sums, slots, sums + slots);
-  T shift = is_finite(total.max) ? shift_of(total.max) : T(0);
+  T shift = shift_of_row(total.max);
   if (shift != T(0)) {
     blocks.wait_for_all();
     sum_slots(part, shift, read, put);
