@@ -700,11 +700,7 @@ inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const D
   using namespace policy;
   Plan plan{};
   plan.regime = Regime::tile;
-  plan.elements = 8;
-  plan.lanes_per_row = static_cast<int>(power_of_two_from(ceil_div(k, plan.elements)));
-  plan.blocks_per_row = 1;
-  plan.tile_inner = 1;
-  plan.stride = k;
+  plan.lanes_per_row = static_cast<int>(power_of_two_from(ceil_div(k, 8)));
   const int64_t entry_bytes = k * k * element_size;
   const int64_t room = kJacobianSharedBytes / (2 * k * element_size);
   const int64_t share = ceil_div(rows, 2 * device.multiprocessors);
@@ -713,7 +709,7 @@ inline Plan jacobian_plan(int64_t rows, int64_t k, int64_t element_size, const D
   while (of_whole_lines * entry_bytes % 128 != 0) of_whole_lines *= 2;
   // A tile of more than 256 lines may end within one; so may the smaller ones of small results.
   if (wanted >= of_whole_lines) wanted = wanted / of_whole_lines * of_whole_lines;
-  plan.tile_outer = plan.rows_per_block = wanted;
+  plan.tile_outer = wanted;
   plan.shared_bytes = 2 * plan.tile_outer * k * element_size;
   plan.blocks = ceil_div(rows, plan.tile_outer);
   plan.warps = (k <= kRowJacobianColumns ? jacobian_rows_of_tile(k, element_size)
