@@ -155,7 +155,7 @@ Error Device::start() {
   notice_end_of_process();
   int compiled_for = 0;
   RETURN_ERROR(error_of(compiled_capability(&compiled_for), "loading the kernels"));
-  properties.compute_capability = compiled_for < compute_capability ? compiled_for : compute_capability;
+  properties.compute_capability = planned_capability(compute_capability, compiled_for);
   const int cluster = largest_cluster(compute_capability, compiled_for);
   RETURN_ERROR(error_of(launchable_cluster(properties, cluster, &properties.largest_cluster), "loading the kernels"));
   if (has_pools) {

@@ -8,9 +8,9 @@
 
 namespace softmax_native::cuda {
 
-// The generation that the kernels' code on this device was compiled for. It may be below the device's own, where the
-// driver compiled them from PTX; the launches must then be planned for it (DeviceProperties::compute_capability), as
-// such code has no clusters below 90.
+// The generation that the kernels' code on this device was compiled for. It may be below the device's own, where that runs
+// the code of an earlier one or the driver compiled it from PTX; launches must then be planned with what such code has
+// (planned_capability, largest_cluster).
 cudaError_t compiled_capability(int* compute_capability);
 
 // The largest cluster that the current device can run, of `wanted` blocks at most. A part of a GPU may have fewer

@@ -30,7 +30,7 @@ struct Layout {
 };
 
 struct DeviceProperties {
-  int compute_capability;  // 90 for 9.0: of the code that runs, which may be older than the device
+  int compute_capability;  // 90 for 9.0, as planned_capability gives it
   int largest_cluster;     // blocks, 1 where there are no clusters
   int multiprocessors;
   int64_t shared_per_block;           // the most a block may have, in bytes
@@ -72,6 +72,12 @@ struct Plan {
 constexpr int largest_cluster(int device_capability, int code_capability) {
   if (device_capability < 90 || code_capability < 90) return 1;
   return device_capability == 90 || device_capability == 100 ? 16 : 8;
+}
+
+// The generation that launches are planned for where a device runs code of an earlier one: the device's, whose limits and
+// rates count, unless the plans would ask the code for copies that it does not have (has_async_copies).
+constexpr int planned_capability(int device_capability, int code_capability) {
+  return device_capability >= 80 && code_capability < 80 ? code_capability : device_capability;
 }
 
 namespace policy {

@@ -1,5 +1,6 @@
-// Kernels that the driver compiled from PTX of an earlier generation, as on a GPU that came after the build: they are
-// launched as on a GPU of that generation, without clusters, and give the same bits.
+// Kernels whose code is of an earlier generation than the GPU: from PTX that the driver compiled, as on a GPU that came
+// after the build, or code that later GPUs run as it is. They are launched with what their code has, and give the same
+// bits.
 import { afterAll, expect, it } from 'vitest';
 import { mixedRows } from '../cuda/support.ts';
 import { randomFrom } from '../support/random.ts';
@@ -55,4 +56,16 @@ it('an H100 whose kernels come from PTX of 7.5', async () => {
   // The GPU's own code computes the same in other kernels.
   expectSame(results(await libraryOn({ device: 'sm_90', multiprocessors })).cuda, cpu);
   expect(emulator.launches()).not.toEqual(launched);
+});
+
+it.each([
+  ['an RTX 5090 whose kernels come from PTX of 9.0', { device: 'sm_120', ptx: 90 }],
+  ['an A10 that runs the code of 8.0', { device: 'sm_86', ptx: 80 }],
+] as const)('%s: launches are those of its own code', async (_, { device, ptx }) => {
+  const { cuda, cpu } = results(await libraryOn({ device, multiprocessors, ptx }));
+  expectSame(cuda, cpu);
+  const launched = emulator.launches();
+  expect(emulator.findings()).toEqual([]);
+  expectSame(results(await libraryOn({ device, multiprocessors })).cuda, cpu);
+  expect(emulator.launches()).toEqual(launched);
 });
