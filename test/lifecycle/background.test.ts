@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { backgroundPrograms, clean, run } from './child.ts';
 
-// test/long/background.test.ts runs these more often, and those that take longer.
+// test/long/background.test.ts has those that take longer.
 it.each(backgroundPrograms)('a process that %s', (_name, program) => {
   expect(run(program)).toEqual(clean);
 });
