@@ -159,9 +159,10 @@ class Session {
       if (status != cpu::Status::ok) throw std::runtime_error("out of memory");
     });
     const auto in_parts = [=](auto&& work) {
-      cpu::parallel_for(static_cast<int64_t>(whole_lines(written) / kLine), threads, {}, [&](int64_t begin, int64_t end) {
-        work(static_cast<size_t>(begin) * kLine, static_cast<size_t>(end - begin) * kLine);
-      });
+      cpu::parallel_for(static_cast<int64_t>(whole_lines(written) / kLine), threads, {},
+                        [&](int64_t begin, int64_t end) {
+                          work(static_cast<size_t>(begin) * kLine, static_cast<size_t>(end - begin) * kLine);
+                        });
     };
     if (is_softmax) {
       add("memcpy", "roof", read + written, [=](const Slot& slot) {
