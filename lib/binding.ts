@@ -261,11 +261,10 @@ const memoryMap = readMemoryMap();
 
 const loaded = withPassiveWaiting(() => loadFirst(filesToTry()));
 const library = 'library' in loaded ? (loaded.library as NativeLibrary) : undefined;
-const failure = 'attempts' in loaded ? explain(loaded.attempts) : undefined;
 
 /** The native functions; throws why where there are none. */
 export function native(): NativeLibrary {
-  if (library === undefined) throw failure;
+  if (library === undefined) throw explain('attempts' in loaded ? loaded.attempts : []);
   return library;
 }
 
@@ -323,12 +322,15 @@ function explain(attempts: readonly Attempt[]): unknown {
       ? ['- Install the OpenMP runtime: apt-get install libgomp1, dnf install libgomp or apk add libgomp']
       : []),
     ...(tried && next ? [`- Delete ${tried.file}, so that ${next.file} is used`] : []),
-    '- Build it from source, with CMake and g++ or clang:',
-    '      npx cmake-js@8 compile -d node_modules/softmax-native',
-    '- In a bundle: mark softmax-native as external, as a bundler cannot include a native library.',
+    ...(packageRoot === undefined ? [external, source] : [source, external]),
   ];
   return nativeLibrary(text.join('\n'), error);
 }
+
+const external =
+  '- In a bundle: mark softmax-native as external, as a bundler cannot include a native library.';
+const source =
+  '- Build it from source, with CMake and g++ or clang:\n      npx cmake-js@8 compile -d node_modules/softmax-native';
 
 function whatIsSought(): string {
   if (explicitFile !== undefined) return 'SOFTMAX_NATIVE_LIBRARY names the file:';

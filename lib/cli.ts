@@ -26,7 +26,8 @@ function run(args: string[]): number {
   try {
     parsed = parse(args);
   } catch (error) {
-    return refuse((error as Error).message);
+    // Node.js goes on to explain what a command with other arguments could do.
+    return refuse((error as Error).message.replace(/\. .*$/s, '.'));
   }
   const { values, positionals } = parsed;
   if (values.help) return print(usage);

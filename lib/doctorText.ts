@@ -78,7 +78,8 @@ function gpu({ cuda }: Report): string[] {
       : [`this build holds CUDA ${cuda.runtimeVersion}, for driver ${cuda.minimumDriver} or later`];
   const driver =
     cuda.driverVersion === undefined ? [] : [`the driver supports CUDA up to ${cuda.driverVersion}`];
-  if (!cuda.available) return [`none is used. ${cuda.reason}`, ...built, ...driver];
+  // The reason names what this build needs where that is missing.
+  if (!cuda.available) return [`none is used. ${cuda.reason}`, ...driver];
   return [...cuda.devices.map(described), ...built, ...driver, ...auto(cuda.auto)];
 }
 

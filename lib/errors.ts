@@ -143,7 +143,7 @@ export function detached(name: string): SoftmaxNativeError {
 }
 
 export function nativeLibrary(message: string, cause: unknown): SoftmaxNativeError {
-  return withCode(new Error(message, { cause }), 'ERR_NATIVE_LIBRARY');
+  return withCode(new Error(message, cause === undefined ? {} : { cause }), 'ERR_NATIVE_LIBRARY');
 }
 
 /** What was received, short enough for one line. */
