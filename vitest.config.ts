@@ -38,12 +38,12 @@ const accuracy = 'test/isa/accuracy.test.ts';
 const accurateIsa = isas.at(-1);
 const otherIsas = isas.filter((isa) => isa !== accurateIsa);
 
-// All tests run on one of these GPUs. What fails, how that is met, what memory is held and how a process ends
-// depend on the regimes hardly at all; ptx.test.ts says itself which GPU it is for.
+// All tests run on one of these GPUs. What fails, how that is met, what memory is held, which thread computes and how a
+// process ends depend on the regimes hardly at all; ptx.test.ts says itself which GPU it is for.
 const wholeDevice = 'sm_90';
 const onOneDevice = [
   ...['failures', 'in-place', 'memory', 'ptx'].map((name) => `test/emulated/${name}.test.ts`),
-  'test/cuda/process.test.ts',
+  ...['process', 'promises'].map((name) => `test/cuda/${name}.test.ts`),
 ];
 // Where there are no clusters and little shared memory, regimes differ most; the kernels' own bits on every GPU are
 // in test/native/cuda.test.ts.

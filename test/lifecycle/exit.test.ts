@@ -1,12 +1,10 @@
 // Processes that used the library end as they should: exit code 0 and no signal, whoever loaded it, and however they end.
-import { describe, expect, it } from 'vitest';
-import { clean, programs, run, waitPolicies } from './child.ts';
+import { expect, it } from 'vitest';
+import { clean, programs, run } from './child.ts';
 
-// test/long/exit.test.ts runs each of these more often.
-describe.each(programs)('a process that %s', (_name, program) => {
-  it.each(waitPolicies)('ends well %s', (_policy, environment) => {
-    expect(run(program, environment)).toEqual(clean);
-  });
+// test/long/exit.test.ts runs each of these more often, and where idle threads wait otherwise.
+it.each(programs)('a process that %s ends well', (_name, program) => {
+  expect(run(program)).toEqual(clean);
 });
 
 it('a process that ends by an error says so', () => {
