@@ -3,7 +3,7 @@ import type { FloatArray, NativeJob, NativeJobs } from './binding.ts';
 import { chooseGpu, giveUp, mightUseGpu, type HostCall } from './choosing.ts';
 import { aborted, CudaError, invalidType } from './errors.ts';
 import { gpus, lookedForGpus, onCudaAsync } from './gpus.ts';
-import { Progress, runCudaJob, runJob, type Ended, type Watch } from './jobs.ts';
+import { Progress, runCudaJob, runJob, type Ended, type Signal, type Watch } from './jobs.ts';
 import { readOptions } from './options.ts';
 import { byCost, leaveToCpu, mayUseGpu, type Place } from './placement.ts';
 import { gpuOf, type DeviceTensor, type Dtype } from './tensor.ts';
@@ -11,12 +11,12 @@ import { gpuOf, type DeviceTensor, type Dtype } from './tensor.ts';
 /** What the functions of `softmax-native/promises` take beside the options of the synchronous ones. */
 export interface BackgroundOptions {
   /**
-   * Stops the call: its promise is rejected with an AbortError (code `ABORT_ERR`, `cause` the signal's reason) as soon as
+   * An AbortSignal. It stops the call: its promise is rejected with an AbortError (code `ABORT_ERR`, `cause` the signal's reason) as soon as
    * nothing uses its memory any more, about a millisecond later; on a GPU when the piece under way is done. What `out`
    * then holds is not known where it is shared memory; other arrays are as they were. A call on a tensor is not stopped
    * once it has begun.
    */
-  signal?: AbortSignal | undefined;
+  signal?: Signal | undefined;
   /**
    * Is told how many of the call's elements (of x, or of the Jacobians) are done, and how many there are: twenty times a
    * second at most while it computes, and once at its end, with the same number twice. What it throws stops the call,
@@ -33,7 +33,7 @@ export interface BackgroundOptions {
 
 /** The options of a call. */
 export interface Background {
-  readonly signal: AbortSignal | undefined;
+  readonly signal: Signal | undefined;
   readonly progress: Progress | undefined;
   readonly transfer: boolean;
 }
@@ -52,7 +52,7 @@ export function readBackground(options: unknown): Background {
 }
 
 /** Of any realm, and of a library that stands for the class. */
-function isSignal(value: unknown): value is AbortSignal {
+function isSignal(value: unknown): value is Signal {
   if (typeof value !== 'object' || value === null) return false;
   const { aborted: state, addEventListener, removeEventListener } = value as Record<string, unknown>;
   return (

@@ -35,9 +35,24 @@ export class Progress implements Reporter {
   }
 }
 
+/**
+ * What is needed of an AbortSignal, which is one. (Programs that are compiled without the types of Node.js or of browsers
+ * know none.)
+ */
+export interface Signal {
+  /** Whether it was aborted. */
+  readonly aborted: boolean;
+  /** Why. */
+  readonly reason?: unknown;
+  /** Has a function called when it is aborted. */
+  addEventListener(type: 'abort', listener: () => void): void;
+  /** Takes that back. */
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 /** What a job is watched by. */
 export interface Watch {
-  readonly signal: AbortSignal | undefined;
+  readonly signal: Signal | undefined;
   readonly progress: Reporter | undefined;
 }
 
@@ -103,13 +118,13 @@ interface Listening {
   readonly calls: Set<() => void>;
   readonly listener: () => void;
 }
-const listening = new WeakMap<AbortSignal, Listening>();
+const listening = new WeakMap<Signal, Listening>();
 
 /**
  * Calls `stop` when the signal is aborted, until the function that this returns is called. A signal has one listener for
  * all calls: Node.js warns of a leak where there are more than ten.
  */
-export function whenAborted(signal: AbortSignal, stop: () => void): () => void {
+export function whenAborted(signal: Signal, stop: () => void): () => void {
   const { calls, listener } = listening.get(signal) ?? listen(signal);
   calls.add(stop);
   return () => {
@@ -120,7 +135,7 @@ export function whenAborted(signal: AbortSignal, stop: () => void): () => void {
   };
 }
 
-function listen(signal: AbortSignal): Listening {
+function listen(signal: Signal): Listening {
   const calls = new Set<() => void>();
   const listener = (): void => {
     for (const stop of calls) stop();

@@ -48,6 +48,7 @@ import {
 import { isDeviceTensor, type DeviceTensor } from './tensor.ts';
 
 export type { BackgroundOptions } from './background.ts';
+export type { Signal } from './jobs.ts';
 export { jacobianRows, type JacobianChunk, type JacobianRowsOptions } from './jacobianRows.ts';
 
 /**
