@@ -2,7 +2,7 @@
 // of vitest.config.ts beside this, in processes that load AddressSanitizer before Node.js; with ThreadSanitizer, and with
 // the others too, calls from several threads at once and jobs (test/native/race_check.cpp and queue_check.cpp).
 //
-//   npm run test:sanitizers -- [test/unit/small.test.ts]...    all tests, or these
+//   npm run test:sanitizers -- [--project=sanitized-scalar] [test/unit/small.test.ts]...    all tests, or these
 //
 // It ends with 1 at the first finding, after printing it, and where a sanitizer does not see a planted fault.
 import { execFileSync, spawnSync } from 'node:child_process';
