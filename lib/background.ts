@@ -12,7 +12,8 @@ import { gpuOf, type DeviceTensor, type Dtype } from './tensor.ts';
 export interface BackgroundOptions {
   /**
    * An AbortSignal. It stops the call: its promise is rejected with an AbortError (code `ABORT_ERR`, `cause` the signal's reason) as soon as
-   * nothing uses its memory any more, about a millisecond later; on a GPU when the piece under way is done. What `out`
+   * nothing uses its memory any more, some milliseconds later, or when a longer step that is under way is done: 128
+   * columns along another axis, a row of rowMax, a piece of an array on a GPU. What `out`
    * then holds is not known where it is shared memory; other arrays are as they were. A call on a tensor is not stopped
    * once it has begun.
    */

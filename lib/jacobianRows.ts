@@ -43,7 +43,7 @@ const chunkBytes = 2 ** 23;
 /**
  * The Jacobians of softmax for the rows of x along the last axis, some rows at a time and in their order: what
  * softmaxJacobian gives, the same bits. One chunk is computed in the background while the program works on another;
- * those that it has done with lie in memory until the garbage collector comes, some 100 MB of them or three large ones.
+ * those that it has done with lie in memory until the garbage collector comes.
  *
  * x is read when this is called, under the memory rules of `softmax` of `softmax-native/promises`. `onProgress` counts the
  * entries of all chunks that are computed. Whoever leaves the loop early stops the work.

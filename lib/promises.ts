@@ -60,7 +60,8 @@ export { jacobianRows, type JacobianChunk, type JacobianRowsOptions } from './ja
  * rejects the promise with `ERR_DETACHED` or `ERR_SHAPE_MISMATCH`. These copies are made on the calling thread, at the
  * speed of memory. Without them: arrays over a SharedArrayBuffer are used where they are (what is written to x while the
  * call computes, or read from `out`, is then the program's own affair), and with `transfer` the memory of x is handed
- * over. Calls of up to 64 KB are computed at once, which takes less time than to hand them to another thread.
+ * over. Calls whose x, or whose Jacobians, have up to 64 KB are computed at once, which takes less time than to hand them
+ * to another thread.
  *
  * A tensor's promise is kept when its GPU has computed it.
  *

@@ -16,8 +16,8 @@ const reports = path.join(root, 'build-sanitized', 'reports');
 
 build('build-sanitized-thread', 'thread', ['race_check', 'queue_check']);
 // The emulated GPUs take most of the time: they are left out where only other projects are asked for.
-const args = process.argv.slice(2);
-const projects = args.filter((arg) => arg.startsWith('--project='));
+const given = process.argv.slice(2);
+const projects = given.filter((arg) => arg.startsWith('--project='));
 const withGpus = projects.length === 0 || projects.some((project) => project.includes('emulated'));
 build('build-sanitized', 'address,undefined', [
   'race_check',
@@ -60,7 +60,7 @@ const { status } = spawnSync(
     'run',
     '--config',
     'test/sanitizers/vitest.config.ts',
-    ...args,
+    ...given,
   ],
   {
     cwd: root,
