@@ -4,7 +4,7 @@ import { chooseGpu, giveUp, mightUseGpu, type HostCall } from './choosing.ts';
 import { aborted, CudaError, invalidType } from './errors.ts';
 import { gpus, lookedForGpus, onCudaAsync } from './gpus.ts';
 import { Progress, runCudaJob, runJob, type Ended, type Signal, type Watch } from './jobs.ts';
-import { readOptions } from './options.ts';
+import type { Options } from './options.ts';
 import { byCost, leaveToCpu, mayUseGpu, type Place } from './placement.ts';
 import { gpuOf, type DeviceTensor, type Dtype } from './tensor.ts';
 
@@ -39,8 +39,11 @@ export interface Background {
   readonly transfer: boolean;
 }
 
-export function readBackground(options: unknown): Background {
-  const { signal, onProgress, transfer } = readOptions(options);
+/** The names of the options that calls in the background have beside others. */
+export const backgroundOptions = ['signal', 'onProgress', 'transfer'] as const;
+
+export function readBackground(options: Options): Background {
+  const { signal, onProgress, transfer } = options;
   if (signal !== undefined && !isSignal(signal)) throw invalidType('an AbortSignal', 'signal', signal);
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw invalidType('a function', 'onProgress', onProgress);

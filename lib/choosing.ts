@@ -12,6 +12,7 @@ import {
 import { native, type FloatArray } from './binding.ts';
 import { CudaError, invalidType, outOfRange } from './errors.ts';
 import { gpus, lookedForGpus, onCuda, warn } from './gpus.ts';
+import { checkNames, namesOf } from './options.ts';
 import { isPinned } from './pinned.ts';
 
 /** A call on arrays of the host. */
@@ -28,6 +29,8 @@ export interface HostCall {
   readonly areCopies?: boolean;
 }
 
+const costNames = namesOf(...Object.keys(assumedCosts));
+
 let givenCosts: Partial<AutoCosts> = {};
 
 /** What a GPU that 'auto' chose reported. */
@@ -38,7 +41,8 @@ let failure: CudaError | undefined;
  * is first used. They hold for the thread that calls this.
  *
  * @param costs - bytes a second and seconds; those left out are measured again, and all of them without an argument
- * @throws TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE` for anything but positive numbers
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE` for anything but positive numbers, TypeError
+ *   `ERR_UNKNOWN_OPTION` for other names
  *
  * @example
  * ```ts
@@ -54,8 +58,9 @@ let failure: CudaError | undefined;
  */
 export function setAutoCosts(costs: Partial<AutoCosts> = {}): void {
   if (typeof costs !== 'object' || costs === null) throw invalidType('an object', 'costs', costs);
+  checkNames(costs, costNames);
   const read: Record<string, number> = {};
-  for (const name of Object.keys(assumedCosts) as (keyof AutoCosts)[]) {
+  for (const name of costNames.all as (keyof AutoCosts)[]) {
     const value: unknown = costs[name];
     if (value === undefined) continue;
     if (typeof value !== 'number') throw invalidType('a number', `costs.${name}`, value);

@@ -5,7 +5,7 @@ import type { FloatArray } from './binding.ts';
 import { invalidType, outOfRange } from './errors.ts';
 import { gpus, nameOf, onCudaAsync, requireGpu } from './gpus.ts';
 import { readInput, type HostLogits } from './input.ts';
-import { readOptions } from './options.ts';
+import { namesOf, readOptions } from './options.ts';
 import { productOf, readShape, type Shape } from './shape.ts';
 import { emptyTensor, readDtype, tensorOf, type DeviceTensor, type Dtype } from './tensor.ts';
 
@@ -33,6 +33,9 @@ export interface EmptyOptions<D extends Dtype = Dtype> {
   /** The element type, 'float32' by default. */
   dtype?: D | undefined;
 }
+
+const tensorOptions = namesOf('shape', 'dtype');
+const emptyOptions = namesOf('dtype');
 
 let create: (index: number, name: string) => CudaDevice;
 
@@ -66,7 +69,7 @@ export class CudaDevice {
     options?: TensorOptions<D>,
   ): DeviceTensor<D>;
   tensor(x: unknown, options?: unknown): DeviceTensor<Dtype> {
-    const { shape, dtype: asked } = readOptions(options);
+    const { shape, dtype: asked } = readOptions(options, tensorOptions);
     const input = types.isInt32Array(x) ? { data: x, shape } : readInput(x, floatTypeOf(x), shape);
     const { data } = input;
     const sizes = input.shape === undefined ? [data.length] : readShape(input.shape);
@@ -90,7 +93,7 @@ export class CudaDevice {
    */
   empty<D extends Dtype = 'float32'>(shape: Shape, options?: EmptyOptions<D>): DeviceTensor<D>;
   empty(shape: unknown, options?: unknown): DeviceTensor<Dtype> {
-    const { dtype } = readOptions(options);
+    const { dtype } = readOptions(options, emptyOptions);
     return emptyTensor(this.index, readDtype(dtype, 'float32'), readShape(shape));
   }
 

@@ -6,6 +6,7 @@ import { inspect, types } from 'node:util';
  * The `code` of an error that this package throws.
  *
  * - `ERR_INVALID_ARG_TYPE`: an argument is of a type that is not accepted.
+ * - `ERR_UNKNOWN_OPTION`: an option has a name that the function does not know.
  * - `ERR_OUT_OF_RANGE`: a size, the axis or the number of threads is outside its range.
  * - `ERR_SHAPE_MISMATCH`: a shape and the number of elements do not fit each other, or `out` is too small.
  * - `ERR_OVERLAP`: the result would be written over memory that is still to be read.
@@ -21,6 +22,7 @@ import { inspect, types } from 'node:util';
  */
 export type ErrorCode =
   | 'ERR_INVALID_ARG_TYPE'
+  | 'ERR_UNKNOWN_OPTION'
   | 'ERR_OUT_OF_RANGE'
   | 'ERR_SHAPE_MISMATCH'
   | 'ERR_OVERLAP'
@@ -108,6 +110,11 @@ export function invalidType(expected: string, name: string, received: unknown): 
   return withCode(new TypeError(text(expected, name, describe(received))), 'ERR_INVALID_ARG_TYPE');
 }
 
+export function unknownOption(names: readonly string[], received: string): SoftmaxNativeError {
+  const error = new TypeError(text(`one of ${names.join(', ')}`, 'the name of an option', shown(received)));
+  return withCode(error, 'ERR_UNKNOWN_OPTION');
+}
+
 export function notTransferable(name: string, received: string): SoftmaxNativeError {
   return withCode(
     new TypeError(text('a buffer that can be transferred', name, received)),
@@ -146,19 +153,21 @@ export function nativeLibrary(message: string, cause: unknown): SoftmaxNativeErr
   return withCode(new Error(message, cause === undefined ? {} : { cause }), 'ERR_NATIVE_LIBRARY');
 }
 
-/** What was received, short enough for one line. */
+/** What was received, short enough for one line, with the type where it does not show. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (types.isTypedArray(value))
-    return `${ownOf(value, Symbol.toStringTag)}(${ownOf(value, 'length')}) of type object`;
-  const short = {
+  if (types.isTypedArray(value)) return `${ownOf(value, Symbol.toStringTag)}(${ownOf(value, 'length')})`;
+  return typeof value === 'object' ? shown(value) : `${shown(value)} of type ${typeof value}`;
+}
+
+function shown(value: unknown): string {
+  return inspect(value, {
     depth: 0,
     maxArrayLength: 8,
     maxStringLength: 40,
     breakLength: Infinity,
     customInspect: false,
-  };
-  return `${inspect(value, short)} of type ${typeof value}`;
+  });
 }
 
 const typedArrayPrototype = Object.getPrototypeOf(Float32Array.prototype) as object;

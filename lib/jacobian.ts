@@ -6,7 +6,7 @@ import { jacobianOnCpu } from './cpu.ts';
 import { outOfRange } from './errors.ts';
 import { onCuda } from './gpus.ts';
 import { readInput, readOut, resultLike, type Input, type Like, type Logits, type OutFor } from './input.ts';
-import { readOptions, type CallOptions } from './options.ts';
+import { callOptions, namesOf, readOptions, type CallOptions, type Names, type Options } from './options.ts';
 import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
 import { layoutOf, times, type Layout } from './shape.ts';
 import {
@@ -79,10 +79,14 @@ export function softmaxJacobian<X extends Logits, Out extends OutFor<X>>(
   options: SoftmaxJacobianOptions<Out | undefined>,
 ): JacobianLike<X> | Out;
 export function softmaxJacobian(x: unknown, options?: unknown): unknown {
+  const given = readOptions(options, jacobianOptions);
   const type = floatTypeOf(x);
-  if (type === undefined && isDeviceTensor(x)) return jacobianOfTensor(x, options);
-  return computeJacobian(readJacobian(x, type, options));
+  if (type === undefined && isDeviceTensor(x)) return jacobianOfTensor(x, given);
+  return computeJacobian(readJacobian(x, type, given));
 }
+
+/** The names of softmaxJacobian's options; an axis may be named if it is the last one. */
+export const jacobianOptions: Names = namesOf(...callOptions, 'axis', 'out');
 
 /** A call on arrays of the host, whose arguments are checked. */
 export interface JacobianCall {
@@ -98,8 +102,8 @@ export interface JacobianCall {
 }
 
 /** @param type - what floatTypeOf says of x, which is no tensor */
-export function readJacobian(x: unknown, type: FloatType | undefined, options: unknown): JacobianCall {
-  const { shape, axis, out, threads, device } = readOptions(options);
+export function readJacobian(x: unknown, type: FloatType | undefined, options: Options): JacobianCall {
+  const { shape, axis, out, threads, device } = options;
   const threadCount = readThreads(threads);
   const place = readDevice(device);
   const input = readInput(x, type, shape);
@@ -150,8 +154,8 @@ export function jacobianHostCall(
   return { operation: 'softmaxJacobian', rows, k, contiguous: true, threads, x, result };
 }
 
-function jacobianOfTensor(tensor: DeviceTensor<Dtype>, options: unknown): DeviceTensor {
-  const { shape, axis, out, threads, device } = readOptions(options);
+export function jacobianOfTensor(tensor: DeviceTensor<Dtype>, options: Options): DeviceTensor {
+  const { shape, axis, out, threads, device } = options;
   readThreads(threads);
   const { x, layout } = readTensorInput(tensor, shape, axis, device);
   checkLastAxis(layout, x.shape.length, axis);

@@ -1,6 +1,7 @@
 // jacobianRows: the Jacobians of many rows, some rows at a time, for those that do not fit in memory together.
 import { floatTypeOf, allocate } from './arrays.ts';
 import {
+  backgroundOptions,
   compute,
   finished,
   isForGpu,
@@ -15,7 +16,7 @@ import type { ElementArray, HostLogits } from './input.ts';
 import { allocateJacobians, jacobianHostCall, readJacobian, type JacobianCall } from './jacobian.ts';
 import { copyInput, partOf, stableInput } from './jobMemory.ts';
 import { whenAborted, type Watch } from './jobs.ts';
-import { readOptions, type CallOptions } from './options.ts';
+import { callOptions, namesOf, readOptions, type CallOptions } from './options.ts';
 import { isDeviceTensor } from './tensor.ts';
 
 /** What {@link jacobianRows} takes: no `axis`, as rows lie along the last one, and no `out`, as each chunk is a new array. */
@@ -71,8 +72,9 @@ export function jacobianRows<X extends HostLogits>(
   x: X,
   options?: JacobianRowsOptions,
 ): AsyncGenerator<JacobianChunk<ElementArray<X>>, void, void> {
-  const { rowsPerChunk } = readOptions(options);
-  const background = readBackground(options);
+  const given = readOptions(options, jacobianRowsOptions);
+  const { rowsPerChunk } = given;
+  const background = readBackground(given);
   if (rowsPerChunk !== undefined && typeof rowsPerChunk !== 'number') {
     throw invalidType('an integer', 'rowsPerChunk', rowsPerChunk);
   }
@@ -80,13 +82,15 @@ export function jacobianRows<X extends HostLogits>(
     throw outOfRange('an integer of at least 1', 'rowsPerChunk', rowsPerChunk);
   }
   if (isDeviceTensor(x)) throw invalidType('logits in the memory of the host', 'x', x);
-  const call = readJacobian(x, floatTypeOf(x), options);
+  const call = readJacobian(x, floatTypeOf(x), given);
   const { input, layout } = call;
   const bytes = layout.k ** 2 * (input.type === 'Float32Array' ? 4 : 8);
   const rows = rowsPerChunk ?? Math.max(1, Math.floor(chunkBytes / bytes));
   const chunks = chunksOf(call, inputOf(call, background), rows, background);
   return chunks as AsyncGenerator<JacobianChunk<ElementArray<X>>, void, void>;
 }
+
+const jacobianRowsOptions = namesOf(...callOptions, ...backgroundOptions, 'rowsPerChunk');
 
 /** The logits, in memory that stays as it is; of a call that was aborted before it began, none. */
 function inputOf({ input, layout }: JacobianCall, { signal, transfer }: Background): FloatArray {

@@ -2,6 +2,7 @@
 // event loop goes on.
 import { allocate, allocateIndices, checkOutput, floatTypeOf } from './arrays.ts';
 import {
+  backgroundOptions,
   compute,
   computeOnTensor,
   finished,
@@ -19,19 +20,22 @@ import {
   allocateJacobians,
   computeJacobian,
   jacobianHostCall,
+  jacobianOfTensor,
+  jacobianOptions,
   readJacobian,
-  softmaxJacobian as softmaxJacobianSync,
   type JacobianCall,
   type JacobianLike,
   type SoftmaxJacobianOptions,
 } from './jacobian.ts';
 import { copyInput, copyResult, isPrivate, isShared, stableInput } from './jobMemory.ts';
+import { namesOf, readOptions } from './options.ts';
 import { byCost } from './placement.ts';
 import {
   computeRowMax,
   readRowMax,
-  rowMax as rowMaxSync,
   rowMaxHostCall,
+  rowMaxOfTensor,
+  rowMaxOptions,
   type RowMax,
   type RowMaxCall,
   type RowMaxOptions,
@@ -40,19 +44,27 @@ import {
 import {
   computeSoftmax,
   readSoftmax,
-  softmax as softmaxSync,
   softmaxHostCall,
+  softmaxOfTensor,
+  softmaxOptions,
   type SoftmaxCall,
   type SoftmaxOptions,
 } from './softmax.ts';
-import { isDeviceTensor, type DeviceTensor } from './tensor.ts';
+import { isDeviceTensor } from './tensor.ts';
 
 export type { BackgroundOptions } from './background.ts';
 export type { Signal } from './jobs.ts';
 export { jacobianRows, type JacobianChunk, type JacobianRowsOptions } from './jacobianRows.ts';
 
+/** The names of each function's options. */
+const inBackground = {
+  softmax: namesOf(...softmaxOptions.all, ...backgroundOptions),
+  rowMax: namesOf(...rowMaxOptions.all, ...backgroundOptions),
+  softmaxJacobian: namesOf(...jacobianOptions.all, ...backgroundOptions),
+};
+
 /**
- * As {@link softmaxSync | softmax}, in the background: the event loop goes on while threads of this package compute, and
+ * As `softmax` of softmax-native, in the background: the event loop goes on while threads of this package compute, and
  * the bits are the same. Every error is a rejection.
  *
  * The result is that of x at the time of the call, and the program may do with the arrays what it likes: x is copied when
@@ -93,12 +105,13 @@ export async function softmax<X extends Logits, Out extends OutFor<X>>(
   options: SoftmaxOptions<Out | undefined> & BackgroundOptions,
 ): Promise<Like<X> | Out>;
 export async function softmax(x: unknown, options?: unknown): Promise<unknown> {
-  const background = readBackground(options);
+  const given = readOptions(options, inBackground.softmax);
+  const background = readBackground(given);
   throwIfAborted(background);
   if (isDeviceTensor(x)) {
-    return computeOnTensor(x, background, x.length, () => softmaxSync(x as DeviceTensor, options as object));
+    return computeOnTensor(x, background, x.length, () => softmaxOfTensor(x, given));
   }
-  const call = readSoftmax(x, floatTypeOf(x), options);
+  const call = readSoftmax(x, floatTypeOf(x), given);
   const total = call.layout.elements;
   const result = isQuick(call.place, total, call.input.data, background)
     ? computeSoftmax(call)
@@ -134,7 +147,7 @@ async function softmaxByJob(call: SoftmaxCall, background: Background): Promise<
 }
 
 /**
- * As {@link rowMaxSync | rowMax}, in the background, with the memory rules of {@link softmax}.
+ * As `rowMax` of softmax-native, in the background, with the memory rules of {@link softmax}.
  *
  * @throws as the synchronous function does, and AbortError `ABORT_ERR`
  *
@@ -161,12 +174,13 @@ export async function rowMax<
   options: RowMaxOptions<RowMaxOut<Max, Argmax> | undefined> & BackgroundOptions,
 ): Promise<RowMax<Max, Argmax>>;
 export async function rowMax(x: unknown, options?: unknown): Promise<RowMax<unknown, unknown>> {
-  const background = readBackground(options);
+  const given = readOptions(options, inBackground.rowMax);
+  const background = readBackground(given);
   throwIfAborted(background);
   if (isDeviceTensor(x)) {
-    return computeOnTensor(x, background, x.length, () => rowMaxSync(x as DeviceTensor, options as object));
+    return computeOnTensor(x, background, x.length, () => rowMaxOfTensor(x, given));
   }
-  const call = readRowMax(x, floatTypeOf(x), options);
+  const call = readRowMax(x, floatTypeOf(x), given);
   const total = call.layout.elements;
   const result = isQuick(call.place, total, call.input.data, background)
     ? computeRowMax(call)
@@ -201,7 +215,7 @@ async function rowMaxByJob(call: RowMaxCall, background: Background): Promise<Ro
 }
 
 /**
- * As {@link softmaxJacobianSync | softmaxJacobian}, in the background, with the memory rules of {@link softmax}. For
+ * As `softmaxJacobian` of softmax-native, in the background, with the memory rules of {@link softmax}. For
  * Jacobians that do not fit in memory together see {@link jacobianRows}.
  *
  * @throws as the synchronous function does, and AbortError `ABORT_ERR`
@@ -229,15 +243,14 @@ export async function softmaxJacobian<X extends Logits, Out extends OutFor<X>>(
   options: SoftmaxJacobianOptions<Out | undefined> & BackgroundOptions,
 ): Promise<JacobianLike<X> | Out>;
 export async function softmaxJacobian(x: unknown, options?: unknown): Promise<unknown> {
-  const background = readBackground(options);
+  const given = readOptions(options, inBackground.softmaxJacobian);
+  const background = readBackground(given);
   throwIfAborted(background);
   if (isDeviceTensor(x)) {
     const entries = x.length * (x.shape.at(-1) ?? 0);
-    return computeOnTensor(x, background, entries, () =>
-      softmaxJacobianSync(x as DeviceTensor, options as object),
-    );
+    return computeOnTensor(x, background, entries, () => jacobianOfTensor(x, given));
   }
-  const call = readJacobian(x, floatTypeOf(x), options);
+  const call = readJacobian(x, floatTypeOf(x), given);
   const total = call.entries;
   const result = isQuick(call.place, total, call.input.data, background)
     ? computeJacobian(call)

@@ -23,7 +23,7 @@ import {
   type Logits,
   type Writable,
 } from './input.ts';
-import { readOptions, type CallOptions } from './options.ts';
+import { callOptions, namesOf, readOptions, type CallOptions, type Names, type Options } from './options.ts';
 import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
 import { copyOf, layoutOf, type Layout, type Shape } from './shape.ts';
 import {
@@ -111,10 +111,14 @@ export function rowMax<
   Argmax extends IndexArray<X, ArrayBufferLike> = IndexArray<X>,
 >(x: X, options: RowMaxOptions<RowMaxOut<Max, Argmax> | undefined>): RowMax<Max, Argmax>;
 export function rowMax(x: unknown, options?: unknown): RowMax<unknown, unknown> {
+  const given = readOptions(options, rowMaxOptions);
   const type = floatTypeOf(x);
-  if (type === undefined && isDeviceTensor(x)) return rowMaxOfTensor(x, options);
-  return computeRowMax(readRowMax(x, type, options));
+  if (type === undefined && isDeviceTensor(x)) return rowMaxOfTensor(x, given);
+  return computeRowMax(readRowMax(x, type, given));
 }
+
+/** The names of rowMax's options. */
+export const rowMaxOptions: Names = namesOf(...callOptions, 'axis', 'out', 'keepdims');
 
 /** A call on arrays of the host, whose arguments are checked. */
 export interface RowMaxCall {
@@ -128,8 +132,8 @@ export interface RowMaxCall {
 }
 
 /** @param type - what floatTypeOf says of x, which is no tensor */
-export function readRowMax(x: unknown, type: FloatType | undefined, options: unknown): RowMaxCall {
-  const { shape, axis, keepdims, out, threads, device } = readOptions(options);
+export function readRowMax(x: unknown, type: FloatType | undefined, options: Options): RowMaxCall {
+  const { shape, axis, keepdims, out, threads, device } = options;
   const threadCount = readThreads(threads);
   const keeps = readKeepdims(keepdims);
   const place = readDevice(device);
@@ -184,11 +188,11 @@ export function rowMaxHostCall(
   return { operation: 'rowMax', rows, k, contiguous: inner === 1, threads, x, result: max };
 }
 
-function rowMaxOfTensor(
+export function rowMaxOfTensor(
   tensor: DeviceTensor<Dtype>,
-  options: unknown,
+  options: Options,
 ): RowMax<DeviceTensor, DeviceTensor<'int32'>> {
-  const { shape, axis, keepdims, out, threads, device } = readOptions(options);
+  const { shape, axis, keepdims, out, threads, device } = options;
   readThreads(threads);
   const keeps = readKeepdims(keepdims);
   const { x, layout } = readTensorInput(tensor, shape, axis, device);

@@ -5,7 +5,7 @@ import type { HostCall } from './choosing.ts';
 import { softmaxOnCpu } from './cpu.ts';
 import { onCuda } from './gpus.ts';
 import { readInput, readOut, resultLike, type Input, type Like, type Logits, type OutFor } from './input.ts';
-import { readOptions, type CallOptions } from './options.ts';
+import { callOptions, namesOf, readOptions, type CallOptions, type Names, type Options } from './options.ts';
 import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
 import { copyOf, layoutOf, type Layout } from './shape.ts';
 import {
@@ -44,7 +44,8 @@ export interface SoftmaxOptions<Out = undefined> extends CallOptions {
  * @param x - logits: Float32Array or Float64Array; number[] or number[][], computed in
  *   float64; { data, shape } or { data, dims } with a float array; or a float DeviceTensor
  * @returns the probabilities: `out` where it is given, else a new result of the same form and shape as x
- * @throws TypeError `ERR_INVALID_ARG_TYPE` for an argument of another type, `ERR_DETACHED` for an array without memory;
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` for an argument of another type, `ERR_UNKNOWN_OPTION` for an option of another
+ *   name, `ERR_DETACHED` for an array without memory;
  *   RangeError `ERR_OUT_OF_RANGE` for a size, axis or thread count outside its range, `ERR_SHAPE_MISMATCH` for a shape
  *   that is not x's, rows of different lengths or an `out` that is too small, `ERR_OVERLAP` for an `out` that overlaps
  *   x without being it, `ERR_OUT_OF_MEMORY`. Nothing is written where an argument is refused. With GPUs also Error
@@ -75,10 +76,14 @@ export function softmax<X extends Logits, Out extends OutFor<X>>(
   options: SoftmaxOptions<Out | undefined>,
 ): Like<X> | Out;
 export function softmax(x: unknown, options?: unknown): unknown {
+  const given = readOptions(options, softmaxOptions);
   const type = floatTypeOf(x);
-  if (type === undefined && isDeviceTensor(x)) return softmaxOfTensor(x, options);
-  return computeSoftmax(readSoftmax(x, type, options));
+  if (type === undefined && isDeviceTensor(x)) return softmaxOfTensor(x, given);
+  return computeSoftmax(readSoftmax(x, type, given));
 }
+
+/** The names of softmax's options. */
+export const softmaxOptions: Names = namesOf(...callOptions, 'axis', 'out');
 
 /** A call on arrays of the host, whose arguments are checked. */
 export interface SoftmaxCall {
@@ -92,8 +97,8 @@ export interface SoftmaxCall {
 }
 
 /** @param type - what floatTypeOf says of x, which is no tensor */
-export function readSoftmax(x: unknown, type: FloatType | undefined, options: unknown): SoftmaxCall {
-  const { shape, axis, out, threads, device } = readOptions(options);
+export function readSoftmax(x: unknown, type: FloatType | undefined, options: Options): SoftmaxCall {
+  const { shape, axis, out, threads, device } = options;
   const threadCount = readThreads(threads);
   const place = readDevice(device);
   const input = readInput(x, type, shape);
@@ -138,8 +143,8 @@ export function softmaxHostCall(
   return { operation: 'softmax', rows, k, contiguous: inner === 1, threads, x, result };
 }
 
-function softmaxOfTensor(tensor: DeviceTensor<Dtype>, options: unknown): DeviceTensor {
-  const { shape, axis, out, threads, device } = readOptions(options);
+export function softmaxOfTensor(tensor: DeviceTensor<Dtype>, options: Options): DeviceTensor {
+  const { shape, axis, out, threads, device } = options;
   readThreads(threads);
   const { x, layout } = readTensorInput(tensor, shape, axis, device);
   const target = readTensorOut(out, x, x.dtype, x.shape, 'out');

@@ -6,6 +6,7 @@ import { allocated, checkOutput } from './arrays.ts';
 import { native, type FloatArray, type NativeDtype, type NativeMemory } from './binding.ts';
 import { disposed, invalidType, outOfMemory, outOfRange } from './errors.ts';
 import { nameOf, onCuda, onCudaAsync } from './gpus.ts';
+import { namesOf, readOptions } from './options.ts';
 import { readGpu } from './placement.ts';
 import { productOf, readShape, type Shape } from './shape.ts';
 
@@ -31,6 +32,8 @@ export interface PointerOptions<D extends Dtype = Dtype> {
   /** The GPU that the memory is on: 'cuda', the default, is the first that can be used. */
   device?: 'cuda' | `cuda:${number}` | undefined;
 }
+
+const pointerOptions = namesOf('shape', 'dtype', 'device');
 
 type AnyArray = FloatArray | Int32Array;
 
@@ -132,7 +135,7 @@ export class DeviceTensor<D extends Dtype = FloatDtype> {
    * Work of other code on the memory must have ended (cudaStreamSynchronize): calls here use a stream of their own.
    *
    * @param pointer - the address on the GPU, a multiple of the element's size; of 16, the fastest loads are used
-   * @throws TypeError `ERR_INVALID_ARG_TYPE` and RangeError `ERR_OUT_OF_RANGE` for other arguments; Error
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_UNKNOWN_OPTION` and RangeError `ERR_OUT_OF_RANGE` for other arguments; Error
    *   `ERR_CUDA_UNAVAILABLE` for a GPU that cannot be used; CudaError `ERR_CUDA`, with cudaErrorInvalidDevicePointer
    *   for an address that is not memory of the GPU
    */
@@ -141,12 +144,10 @@ export class DeviceTensor<D extends Dtype = FloatDtype> {
     options: PointerOptions<D>,
   ): DeviceTensor<D> {
     if (typeof pointer !== 'bigint') throw invalidType('a bigint', 'pointer', pointer);
-    if (typeof options !== 'object' || options === null) {
-      throw invalidType('an object such as { shape }', 'options', options);
-    }
-    const shape = readShape(options.shape);
-    const dtype = readDtype(options.dtype, 'float32') as D;
-    const gpu = readGpu(options.device);
+    const given = readOptions(options, pointerOptions);
+    const shape = readShape(given['shape']);
+    const dtype = readDtype(given['dtype'], 'float32') as D;
+    const gpu = readGpu(given['device']);
     const bytes = bytesOf(dtype, shape);
     const { BYTES_PER_ELEMENT: size } = elementTypes[dtype].array;
     if (pointer <= 0n || pointer >= 2n ** 64n || pointer % BigInt(size) !== 0n) {

@@ -25,6 +25,7 @@ import {
   outOfRange,
   overlapping,
   shapeMismatch,
+  unknownOption,
   wrongType,
   type Refusal,
 } from '../unit/support.ts';
@@ -254,7 +255,7 @@ describe.skipIf(noGpu)('a tensor', () => {
     it('to no other array', () => {
       const tensor = x32();
       const refusals: [unknown, Refusal][] = [
-        [new Float64Array(6), wrongType('Expected Float32Array for out but received Float64Array(6) of type object')],
+        [new Float64Array(6), wrongType('Expected Float32Array for out but received Float64Array(6)')],
         [new Int32Array(6), wrongType(/^Expected Float32Array for out/)],
         [null, wrongType('Expected Float32Array for out but received null')],
         [[], wrongType(/^Expected Float32Array for out/)],
@@ -639,6 +640,7 @@ describe.skipIf(noGpu)('a tensor', () => {
 
     it.each<[string, () => unknown, Refusal]>([
       ['a number', () => DeviceTensor.fromPointer(8 as never, { shape: [1] }), wrongType(/^Expected a bigint for pointer/)],
+      ['an unknown option', () => DeviceTensor.fromPointer(8n, { shape: [1], type: 'int32' } as never), unknownOption(/'type'/)],
       ['null', () => DeviceTensor.fromPointer(0n, { shape: [1] }), outOfRange(/^Expected the address of 4-byte elements for pointer/)],
       ['a negative address', () => DeviceTensor.fromPointer(-8n, { shape: [1] }), outOfRange(/for pointer/)],
       ['one of more than 64 bits', () => DeviceTensor.fromPointer(2n ** 64n, { shape: [1] }), outOfRange(/for pointer/)],

@@ -31,6 +31,7 @@ import {
   scenarios,
   valueOf,
   type AnyArray,
+  type Argument,
   type Scenario,
 } from '../support/hostile.ts';
 import { checkJacobian, checkRowMax, checkSoftmax } from '../support/reference-results.ts';
@@ -45,27 +46,50 @@ type Function = (...args: never[]) => unknown;
 /** A function that computes. It may give a promise. */
 interface Operation {
   readonly name: string;
+  readonly options: readonly string[];
   readonly call: (x: never, options: never) => unknown;
   /** What it computes. */
   readonly kind: 'softmax' | 'rowMax' | 'softmaxJacobian';
 }
 
+const shared = ['shape', 'axis', 'out', 'threads', 'device'];
+const inBackground = ['signal', 'onProgress', 'transfer'];
+
 const operations: readonly Operation[] = [
-  { name: 'softmax', call: softmax, kind: 'softmax' },
-  { name: 'rowMax', call: rowMax, kind: 'rowMax' },
-  { name: 'softmaxJacobian', call: softmaxJacobian, kind: 'softmaxJacobian' },
-  { name: 'promises.softmax', call: promises.softmax, kind: 'softmax' },
-  { name: 'promises.rowMax', call: promises.rowMax, kind: 'rowMax' },
-  { name: 'promises.softmaxJacobian', call: promises.softmaxJacobian, kind: 'softmaxJacobian' },
+  { name: 'softmax', call: softmax, kind: 'softmax', options: shared },
+  { name: 'rowMax', call: rowMax, kind: 'rowMax', options: [...shared, 'keepdims'] },
+  { name: 'softmaxJacobian', call: softmaxJacobian, kind: 'softmaxJacobian', options: shared },
+  {
+    name: 'promises.softmax',
+    call: promises.softmax,
+    kind: 'softmax',
+    options: [...shared, ...inBackground],
+  },
+  {
+    name: 'promises.rowMax',
+    call: promises.rowMax,
+    kind: 'rowMax',
+    options: [...shared, ...inBackground, 'keepdims'],
+  },
+  {
+    name: 'promises.softmaxJacobian',
+    call: promises.softmaxJacobian,
+    kind: 'softmaxJacobian',
+    options: [...shared, ...inBackground],
+  },
 ];
 
 /** Every function of the library, for any arguments; those of the last ones are kept from what would be dangerous. */
-const functions: readonly { name: string; call: Function }[] = [
+const functions: readonly { name: string; call: Function; options?: readonly string[] }[] = [
   ...operations,
-  { name: 'promises.jacobianRows', call: jacobiansOf },
+  {
+    name: 'promises.jacobianRows',
+    call: jacobiansOf,
+    options: ['shape', 'threads', 'device', ...inBackground, 'rowsPerChunk'],
+  },
   { name: 'deviceInfo', call: deviceInfo },
   { name: 'setDefaultDevice', call: setDefaultDevice },
-  { name: 'setAutoCosts', call: setAutoCosts },
+  { name: 'setAutoCosts', call: setAutoCosts, options: ['upload', 'launch'] },
   { name: 'cudaDevice', call: cudaDevice },
   { name: 'isPinned', call: isPinned },
   {
@@ -78,6 +102,7 @@ const functions: readonly { name: string; call: Function }[] = [
     // No address that CUDA might take for its own.
     call: (pointer: bigint, options: never) =>
       DeviceTensor.fromPointer(typeof pointer === 'bigint' ? -1n : pointer, options),
+    options: ['shape', 'dtype', 'device'],
   },
 ];
 
@@ -96,6 +121,7 @@ function isHuge(length: unknown): boolean {
 
 const errorClasses: Record<ErrorCode, ErrorConstructor> = {
   ERR_INVALID_ARG_TYPE: TypeError,
+  ERR_UNKNOWN_OPTION: TypeError,
   ERR_OUT_OF_RANGE: RangeError,
   ERR_SHAPE_MISMATCH: RangeError,
   ERR_OVERLAP: RangeError,
@@ -161,34 +187,22 @@ afterEach(() => {
   native().setPastCachesFrom(8 * 2 ** 20);
 });
 
-describe.each(byName(functions))('%s', (_name, { call }) => {
+describe.each(byName(functions))('%s', (_name, { call, options = [] }) => {
   it('takes any arguments, or refuses them', { timeout: 600_000 }, async () => {
-    const names = [
-      'shape',
-      'axis',
-      'out',
-      'threads',
-      'device',
-      'keepdims',
-      'data',
-      'dims',
-      'dtype',
-      'upload',
-      'signal',
-      'onProgress',
-      'transfer',
-      'rowsPerChunk',
-    ];
-    const anyOptions = fc.dictionary(fc.constantFrom(...names), anything, { maxKeys: 3 }).map((options) => ({
-      make: () => Object.fromEntries(Object.entries(options).map(([key, value]) => [key, valueOf(value)])),
-      [fc.toStringMethod]: () => fc.stringify(options),
-    }));
+    const objectWith = (...names: string[]): fc.Arbitrary<Argument> =>
+      fc.dictionary(fc.constantFrom(...names), anything, { maxKeys: 3 }).map((given) => ({
+        make: () => Object.fromEntries(Object.entries(given).map(([key, value]) => [key, valueOf(value)])),
+        [fc.toStringMethod]: () => fc.stringify(given),
+      }));
+    // An option that no function knows comes now and then.
+    const anyOptions = objectWith(...options, ...options, ...options, 'unknown');
+    const anyInput = objectWith('data', 'shape', 'dims');
     const good = fc.constantFrom<{ make: () => unknown }>(
       { make: () => Float32Array.of(1, 2, 3, 4) },
       { make: () => [1, 2, 3, 4] },
       { make: () => ({ data: Float64Array.of(1, 2, 3, 4), shape: [2, 2] }) },
     );
-    const first = fc.oneof(anything, anyOptions, good);
+    const first = fc.oneof(anything, anyOptions, anyInput, good);
     await assert(
       fc.asyncProperty(first, fc.oneof(anything, anyOptions), fc.nat({ max: 3 }), async (one, two, count) => {
         const args = [one, two, one].slice(0, count).map(valueOf) as never[];

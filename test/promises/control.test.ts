@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import * as sync from '../../lib/index.ts';
 import * as promises from '../../lib/promises.ts';
 import { expectSameBits } from '../support/bits.ts';
-import { outOfRange, wrongType } from '../unit/support.ts';
+import { expectRefusal, outOfRange, unknownOption, wrongType } from '../unit/support.ts';
 import { k, logits, rows, shared } from './support.ts';
 
 const large = shared(logits('float32', 2 ** 22));
@@ -286,6 +286,16 @@ describe('jacobianRows', () => {
     await sleep(50); // the rest is computed
     controller.abort();
     await aborted(last.next());
+  });
+
+  it('knows neither out nor axis', () => {
+    for (const name of ['out', 'axis', 'rows']) {
+      const options = { shape, [name]: undefined };
+      expectRefusal(
+        () => promises.jacobianRows(x, options),
+        unknownOption(/rowsPerChunk for the name of an option/),
+      );
+    }
   });
 
   it('of plain numbers, tensors and no rows', async () => {

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import * as sync from '../../lib/index.ts';
 import * as promises from '../../lib/promises.ts';
 import { expectSameBits } from '../support/bits.ts';
-import { outOfRange, overlapping, shapeMismatch, wrongType } from '../unit/support.ts';
+import { outOfRange, overlapping, shapeMismatch, unknownOption, wrongType } from '../unit/support.ts';
 import { expectRejection, k, logits, rows, shared } from './support.ts';
 
 describe.each(['float32', 'float64'] as const)('%s', (type) => {
@@ -147,6 +147,11 @@ describe('arguments that the synchronous functions refuse', () => {
       ],
       [() => promises.softmax(x, { threads: 0 }), outOfRange(/for threads/)],
       [() => promises.softmax(x, 5 as unknown as object), wrongType(/for options/)],
+      [
+        () => promises.softmax(x, { signals: undefined } as object),
+        unknownOption(/^Expected one of shape, .*signal.* for the name of an option but received 'signals'/),
+      ],
+      [() => promises.softmaxJacobian(x, { keepdims: true } as object), unknownOption(/received 'keepdims'/)],
       [() => promises.softmax(x, { signal: {} as AbortSignal }), wrongType(/an AbortSignal for signal/)],
       [
         () => promises.softmax(x, { onProgress: 1 as unknown as () => void }),

@@ -365,7 +365,7 @@ export function prepare(scenario: Scenario, results: Results, again: () => void)
       out: [out, 'out'],
       threads: [scenario.threads, 'threads'],
       device: [scenario.device, 'device'],
-      keepdims: [scenario.keepdims, 'keepdims'],
+      ...(results.isPair && { keepdims: [scenario.keepdims, 'keepdims'] }),
     },
     'options',
   );

@@ -7,7 +7,7 @@ import type { FloatArray, NativeCudaInfo } from '../../lib/binding.ts';
 import { expectSameBits } from '../support/bits.ts';
 import { randomFrom } from '../support/random.ts';
 import { fakeCuda, gpu, libraryWith, nativeError, type Fake } from './fake-cuda.ts';
-import { expectRefusal, outOfRange, wrongType } from './support.ts';
+import { expectRefusal, outOfRange, unknownOption, wrongType } from './support.ts';
 
 type Library = typeof publicLibrary;
 
@@ -264,6 +264,7 @@ describe('setAutoCosts', () => {
       () => set({ upload: 1e9, launch: '1' }),
       wrongType("Expected a number for costs.launch but received '1' of type string"),
     );
+    expectRefusal(() => set({ upload: 1e9, uplaod: 1 }), unknownOption(/received 'uplaod'$/));
     for (const value of [0, -1, NaN, Infinity]) {
       expectRefusal(
         () => set({ staging: value }),

@@ -53,6 +53,11 @@ export const wrongType = (message: string | RegExp): Refusal => ({
   code: 'ERR_INVALID_ARG_TYPE',
   message,
 });
+export const unknownOption = (message: string | RegExp): Refusal => ({
+  type: TypeError,
+  code: 'ERR_UNKNOWN_OPTION',
+  message,
+});
 export const outOfRange = (message: string | RegExp): Refusal => ({
   type: RangeError,
   code: 'ERR_OUT_OF_RANGE',
