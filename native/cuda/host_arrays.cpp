@@ -251,7 +251,6 @@ Error softmax_jacobian(Environment& environment, int device, const T* x, T* out,
   const CallersDevice callers;
   Session* session = nullptr;
   RETURN_ERROR(enter(environment, device, &session));
-  const DeviceProperties& properties = session->device.properties;
   constexpr auto size = static_cast<int64_t>(sizeof(T));
   const int64_t entries = rows * k * k;
   const HostArray<T> logits(x, rows * k), jacobians(out, entries);
@@ -276,11 +275,9 @@ Error softmax_jacobian(Environment& environment, int device, const T* x, T* out,
     // batch takes it.
     T* part = reinterpret_cast<T*>(pipeline.slot(*batch) + aligned(range * size));
     RETURN_ERROR(pipeline.upload(*batch, logits.flat(first_row * k, n * k), part));
-    RETURN_ERROR(pipeline.compute(*batch, jacobian_rows_workspace<T>(n, k, properties), "launching softmaxJacobian",
-                                  [&](void* workspace, cudaStream_t stream) {
-                                    return jacobian_rows<T>(part, probabilities, diagonal, n, k, properties, workspace,
-                                                            stream);
-                                  }));
+    RETURN_ERROR(pipeline.compute(*batch, 0, "launching softmaxJacobian", [&](void*, cudaStream_t stream) {
+      return jacobian_rows<T>(part, probabilities, diagonal, n, k, stream);
+    }));
     for (int64_t first = 0; first < last && !is_stopped(control); first += range, ++*batch) {
       const int64_t end = smaller(first + range, last);
       T* memory = reinterpret_cast<T*>(pipeline.slot(*batch));

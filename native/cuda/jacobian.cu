@@ -546,13 +546,7 @@ __global__ void __launch_bounds__(256, 3) jacobian_stream(JacobianEntries<T> all
 static int64_t aligned(int64_t bytes) { return policy::ceil_div(bytes, 256) * 256; }
 
 template <class T>
-int64_t jacobian_rows_workspace(int64_t, int64_t, const DeviceProperties&) {
-  return 0;
-}
-
-template <class T>
-cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t rows, int64_t k, const DeviceProperties&,
-                          void*, cudaStream_t stream) {
+cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t rows, int64_t k, cudaStream_t stream) {
   constexpr int64_t short_columns = kGroup * kWarpLanes;
   const auto launch_short_rows = [&](auto kernel, int lanes, int threads) {
     return launch(kernel, policy::ceil_div(rows * lanes, threads), threads, 0, 1, stream, x, probabilities, diagonal,
@@ -607,17 +601,15 @@ cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DevicePr
   const int64_t array_bytes = aligned(rows * k * static_cast<int64_t>(sizeof(T)));
   T* const probabilities = reinterpret_cast<T*>(memory);
   T* const diagonal = reinterpret_cast<T*>(memory + array_bytes);
-  const cudaError_t error = jacobian_rows(x, probabilities, diagonal, rows, k, device, nullptr, stream);
+  const cudaError_t error = jacobian_rows(x, probabilities, diagonal, rows, k, stream);
   if (error != cudaSuccess) return error;
   return jacobian_entries(probabilities, diagonal, out, k, 0, rows * k * k, stream);
 }
 
 #define SOFTMAX_INSTANTIATE(T)                                                                                 \
-  template int64_t jacobian_rows_workspace<T>(int64_t, int64_t, const DeviceProperties&);                      \
   template int64_t jacobian_workspace<T>(int64_t, int64_t, const DeviceProperties&);                           \
   template cudaError_t jacobian(const T*, T*, int64_t, int64_t, const DeviceProperties&, void*, cudaStream_t); \
-  template cudaError_t jacobian_rows(const T*, T*, T*, int64_t, int64_t, const DeviceProperties&, void*,       \
-                                     cudaStream_t);                                                            \
+  template cudaError_t jacobian_rows(const T*, T*, T*, int64_t, int64_t, cudaStream_t);                        \
   template cudaError_t jacobian_entries(const T*, const T*, T*, int64_t, int64_t, int64_t, cudaStream_t);
 SOFTMAX_INSTANTIATE(float)
 SOFTMAX_INSTANTIATE(double)

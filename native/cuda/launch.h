@@ -24,8 +24,6 @@ template <class T>
 int64_t row_max_workspace(Layout layout, const DeviceProperties& device);
 template <class T>
 int64_t jacobian_workspace(int64_t rows, int64_t k, const DeviceProperties& device);
-template <class T>
-int64_t jacobian_rows_workspace(int64_t rows, int64_t k, const DeviceProperties& device);
 
 // y may be x.
 template <class T>
@@ -45,8 +43,7 @@ cudaError_t jacobian(const T* x, T* out, int64_t rows, int64_t k, const DevicePr
 // The same in two steps, so that a result may be made in pieces: the probabilities and the diagonal entries of
 // contiguous rows,
 template <class T>
-cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t rows, int64_t k,
-                          const DeviceProperties& device, void* workspace, cudaStream_t stream);
+cudaError_t jacobian_rows(const T* x, T* probabilities, T* diagonal, int64_t rows, int64_t k, cudaStream_t stream);
 // and the entries [first, last) of the flat (rows, k, k) result, written from out[0] on.
 template <class T>
 cudaError_t jacobian_entries(const T* probabilities, const T* diagonal, T* out, int64_t k, int64_t first, int64_t last,

@@ -352,15 +352,15 @@ int64_t row_max_workspace(Layout layout, const DeviceProperties& device) {
   return plan.slices == 1 || plan.is_cluster ? 0 : Candidates<T>::bytes(layout.outer * layout.inner * plan.slices);
 }
 
-int log2_from(int64_t n) {
+static int log2_from(int64_t n) {
   int log2 = 0;
   while (int64_t{1} << log2 < n) log2++;
   return log2;
 }
 
 template <class T>
-cudaError_t short_rows(const T* x, Results<T> results, int64_t rows, int64_t k, const RowMaxPlan& plan,
-                       cudaStream_t stream) {
+static cudaError_t short_rows(const T* x, Results<T> results, int64_t rows, int64_t k, const RowMaxPlan& plan,
+                              cudaStream_t stream) {
   const bool vectors = has_vectors(x, k);
   const int64_t unit = vectors ? kVector<T> : 1;
   const int lanes = row_max_lanes(k, unit, 128 / (unit * static_cast<int64_t>(sizeof(T))));
@@ -374,8 +374,8 @@ cudaError_t short_rows(const T* x, Results<T> results, int64_t rows, int64_t k, 
 }
 
 template <class T>
-cudaError_t columns(const T* x, Results<T> results, Candidates<T> partials, Layout layout, const RowMaxPlan& plan,
-                    cudaStream_t stream) {
+static cudaError_t columns(const T* x, Results<T> results, Candidates<T> partials, Layout layout,
+                           const RowMaxPlan& plan, cudaStream_t stream) {
   const bool vectors = has_vectors(x, layout.inner) && plan.columns % kVector<T> == 0;
   const int64_t V = vectors ? kVector<T> : 1, inner_tiles = policy::ceil_div(layout.inner, plan.columns);
   const RowMaxColumns threads = row_max_columns(plan, V);

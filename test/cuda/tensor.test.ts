@@ -646,7 +646,7 @@ describe.skipIf(noGpu)('a tensor', () => {
       ['one of more than 64 bits', () => DeviceTensor.fromPointer(2n ** 64n, { shape: [1] }), outOfRange(/for pointer/)],
       ['one between elements', () => DeviceTensor.fromPointer(x64().pointer + 4n, { shape: [1], dtype: 'float64' }), outOfRange(/^Expected the address of 8-byte elements for pointer/)],
       ['no shape', () => DeviceTensor.fromPointer(8n, {} as never), wrongType(/^Expected an array of sizes for shape/)],
-      ['no options', () => DeviceTensor.fromPointer(8n, undefined as never), wrongType(/for options/)],
+      ['no options', () => DeviceTensor.fromPointer(8n, undefined as never), wrongType(/^Expected an array of sizes for shape but received undefined/)],
       ['the CPU', () => DeviceTensor.fromPointer(8n, { shape: [1], device: 'cpu' as never }), outOfRange(/^Expected 'cuda' or 'cuda:N' for device/)],
     ])('is refused for %s', (_name, call, refusal) => {
       expectRefusal(call, refusal);

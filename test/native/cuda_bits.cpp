@@ -157,9 +157,7 @@ void run_jacobian(const std::vector<T>& x, const T* dx, Layout layout, const Dev
   }
   // In two pieces, cut anywhere, the second first: it must end where the first begins.
   DeviceArray<T> probabilities(count, offset % 2), diagonal(count);
-  const Workspace workspace(cuda::jacobian_rows_workspace<T>(rows, k, device));
-  check(cuda::jacobian_rows(dx, probabilities.data, diagonal.data, rows, k, device, workspace.memory, nullptr),
-        "jacobian_rows");
+  check(cuda::jacobian_rows(dx, probabilities.data, diagonal.data, rows, k, nullptr), "jacobian_rows");
   check(cudaMemset(out.data, 0xff, static_cast<size_t>(count * k) * sizeof(T)), "cudaMemset");
   const int64_t cut = count * k / 3 + 1;
   if (cut < count * k) {
