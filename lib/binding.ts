@@ -86,6 +86,8 @@ export interface NativeJob {
  * is settled, and keeps them from being collected; that nobody detaches or resizes them is the caller's business.
  */
 export interface NativeJobs {
+  /** How many calls that use one thread may be computed at once. */
+  setThreads(count: number): void;
   softmax(
     x: FloatArray,
     out: FloatArray,

@@ -2,6 +2,7 @@
 import { native, type NativeJob, type NativeJobs } from './binding.ts';
 import { aborted } from './errors.ts';
 import { onCudaAsync } from './gpus.ts';
+import { defaultThreads } from './threads.ts';
 
 /** What is told how far a call is. */
 export interface Reporter {
@@ -74,6 +75,7 @@ export async function runJob(
 ): Promise<Ended> {
   if (signal?.aborted === true) throw aborted(signal.reason);
   const { jobs } = native();
+  jobs.setThreads(defaultThreads());
   const { promise, handle } = begin(jobs);
   const stop = (): void => jobs.stop(handle);
 

@@ -35,6 +35,10 @@ struct View {
 
   bool is_float() const { return type == napi_float32_array || type == napi_float64_array; }
   size_t element_size() const { return type == napi_float64_array ? sizeof(double) : sizeof(float); }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
 };
 
 // False for anything that is not a typed array. Node leaves the type as it was where Node-API has no name for it, as

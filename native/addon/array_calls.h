@@ -1,14 +1,21 @@
-// The arguments of the operations on arrays in host memory, checked: the CPU's and the GPUs' calls take the same ones, in
-// the same order, before or after arguments of their own. lib/ checks what the caller passed and explains it; this checks
-// again whatever the memory's safety rests on, before anything is written, and finds overlapping memory by its address.
+// The operations on arrays in host memory: their arguments, checked, and what computes them. The CPU's and the GPUs' calls
+// take the same arguments, in the same order, before or after some of their own, at once or as jobs. lib/ checks what the
+// caller passed and explains it; this checks again whatever the memory's safety rests on, before anything is written, and
+// finds overlapping memory by its address.
+//
+// Each class has the number of its arguments, of which the arrays come first, and the same functions: read() leaves an
+// exception pending where it returns false, and elements() are those that are read and written.
 #pragma once
 
 #include "arguments.h"
+#include "cpu/cpu.h"
+#include "cuda/cuda.h"
 #include "errors.h"
 
 namespace softmax_native::addon {
 
 constexpr auto kExpectedFloats = "Expected Float32Array or Float64Array for x but received another value";
+constexpr auto kExpectedThreads = "Expected an integer of at least 1 for threads but received another value";
 constexpr auto kExpectedSizes = "Expected integers of at least 0 for the sizes but received another value";
 constexpr auto kUnreachableSize = "Expected a number of elements below 2**63 for the sizes but received more";
 constexpr auto kLongRow = "Expected at most 2**31 - 1 elements in a row for x but received more";
@@ -33,6 +40,15 @@ struct Sizes {
 };
 
 // These leave the exception pending where they return false.
+inline bool read_device(napi_env env, napi_value value, int* device) {
+  int32_t index;
+  if (napi_get_value_int32(env, value, &index) != napi_ok) {
+    return invalid_type(env, "Expected an integer for device but received another value");
+  }
+  *device = index;
+  return true;
+}
+
 inline bool read_sizes(napi_env env, const napi_value* outer_k_inner, Sizes* sizes) {
   if (!read_size(env, outer_k_inner[0], &sizes->outer) || !read_size(env, outer_k_inner[1], &sizes->k) ||
       !read_size(env, outer_k_inner[2], &sizes->inner)) {
@@ -61,77 +77,161 @@ inline bool read_jacobian_sizes(napi_env env, const napi_value* rows_k, Jacobian
   return true;
 }
 
-struct SoftmaxCall {
-  View x, out;
-  Sizes sizes;
-};
+constexpr size_t kMostArrays = 3;
 
 // x, out, outer, k, inner; out may be exactly x.
-inline bool read_softmax(napi_env env, const napi_value* arguments, SoftmaxCall* call) {
-  View& x = call->x;
-  View& out = call->out;
-  if (!read_view(env, arguments[0], &x) || !x.is_float()) return invalid_type(env, kExpectedFloats);
-  if (!read_view(env, arguments[1], &out) || out.type != x.type) {
-    return invalid_type(env, "Expected an array of x's type for out but received another value");
-  }
-  if (!read_sizes(env, arguments + 2, &call->sizes)) return false;
-  const int64_t count = call->sizes.count;
-  if (!holds(x, count)) return shape_mismatch(env, kShortInput);
-  if (!holds(out, count)) return shape_mismatch(env, kShortOutput);
-  if (out.data != x.data && overlaps(x, count, out, count)) return overlap(env, kPartOfInput);
-  return true;
-}
+struct SoftmaxCall {
+  static constexpr size_t kArguments = 5, kArrays = 2;
 
-struct RowMaxCall {
-  View x, max, argmax;  // argmax.data is null where none is wanted
+  View x, out;
   Sizes sizes;
+
+  bool read(napi_env env, const napi_value* arguments) {
+    if (!read_view(env, arguments[0], &x) || !x.is_float()) return invalid_type(env, kExpectedFloats);
+    if (!read_view(env, arguments[1], &out) || out.type != x.type) {
+      return invalid_type(env, "Expected an array of x's type for out but received another value");
+    }
+    if (!read_sizes(env, arguments + 2, &sizes)) return false;
+    const int64_t count = sizes.count;
+    if (!holds(x, count)) return shape_mismatch(env, kShortInput);
+    if (!holds(out, count)) return shape_mismatch(env, kShortOutput);
+    if (out.data != x.data && overlaps(x, count, out, count)) return overlap(env, kPartOfInput);
+    return true;
+  }
+
+  bool is_empty() const { return sizes.count == 0; }
+  int64_t elements() const { return 2 * sizes.count; }
+
+  template <class T>
+  cpu::Status on_cpu(int threads, bool is_new, Control* control) const {
+    return cpu::softmax(x.as<const T>(), out.as<T>(), {sizes.outer, sizes.k, sizes.inner}, threads, is_new, control);
+  }
+  template <class T>
+  cuda::Error on_gpu(cuda::Environment& environment, int device, Control* control) const {
+    return cuda::softmax(environment, device, x.as<const T>(), out.as<T>(), {sizes.outer, sizes.k, sizes.inner},
+                         control);
+  }
 };
 
 // x, max, argmax | undefined, outer, k, inner
-inline bool read_row_max(napi_env env, const napi_value* arguments, RowMaxCall* call) {
-  View& x = call->x;
-  View& max = call->max;
-  View& argmax = call->argmax;
-  argmax = {napi_int32_array, 0, nullptr};
-  if (!read_view(env, arguments[0], &x) || !x.is_float()) return invalid_type(env, kExpectedFloats);
-  if (!read_view(env, arguments[1], &max) || max.type != x.type) {
-    return invalid_type(env, "Expected an array of x's type for out.max but received another value");
-  }
-  const bool wants_argmax = !is_absent(env, arguments[2]);
-  if (wants_argmax && (!read_view(env, arguments[2], &argmax) || argmax.type != napi_int32_array)) {
-    return invalid_type(env, "Expected Int32Array for out.argmax but received another value");
-  }
-  if (!read_sizes(env, arguments + 3, &call->sizes)) return false;
-  const int64_t rows = call->sizes.rows, count = call->sizes.count;
-  if (call->sizes.k > std::numeric_limits<int32_t>::max()) return out_of_range(env, kLongRow);
-  if (!holds(x, count)) return shape_mismatch(env, kShortInput);
-  if (!holds(max, rows)) return shape_mismatch(env, kShortMax);
-  if (wants_argmax && !holds(argmax, rows)) return shape_mismatch(env, kShortArgmax);
-  const int64_t indices = wants_argmax ? rows : 0;
-  if (overlaps(x, count, max, rows)) return overlap(env, kMaxOverlaps);
-  if (overlaps(x, count, argmax, indices)) return overlap(env, kArgmaxOverlaps);
-  if (overlaps(max, rows, argmax, indices)) return overlap(env, kArgmaxOverlapsMax);
-  return true;
-}
+struct RowMaxCall {
+  static constexpr size_t kArguments = 6, kArrays = 3;
 
-struct JacobianCall {
-  View x, out;
-  JacobianSizes sizes;
+  View x, max, argmax;  // argmax.data is null where none is wanted
+  Sizes sizes;
+
+  bool read(napi_env env, const napi_value* arguments) {
+    argmax = {napi_int32_array, 0, nullptr};
+    if (!read_view(env, arguments[0], &x) || !x.is_float()) return invalid_type(env, kExpectedFloats);
+    if (!read_view(env, arguments[1], &max) || max.type != x.type) {
+      return invalid_type(env, "Expected an array of x's type for out.max but received another value");
+    }
+    const bool wants_argmax = !is_absent(env, arguments[2]);
+    if (wants_argmax && (!read_view(env, arguments[2], &argmax) || argmax.type != napi_int32_array)) {
+      return invalid_type(env, "Expected Int32Array for out.argmax but received another value");
+    }
+    if (!read_sizes(env, arguments + 3, &sizes)) return false;
+    const int64_t rows = sizes.rows, count = sizes.count;
+    if (sizes.k > std::numeric_limits<int32_t>::max()) return out_of_range(env, kLongRow);
+    if (!holds(x, count)) return shape_mismatch(env, kShortInput);
+    if (!holds(max, rows)) return shape_mismatch(env, kShortMax);
+    if (wants_argmax && !holds(argmax, rows)) return shape_mismatch(env, kShortArgmax);
+    const int64_t indices = wants_argmax ? rows : 0;
+    if (overlaps(x, count, max, rows)) return overlap(env, kMaxOverlaps);
+    if (overlaps(x, count, argmax, indices)) return overlap(env, kArgmaxOverlaps);
+    if (overlaps(max, rows, argmax, indices)) return overlap(env, kArgmaxOverlapsMax);
+    return true;
+  }
+
+  bool is_empty() const { return sizes.rows == 0; }
+  int64_t elements() const { return sizes.count + 2 * sizes.rows; }
+
+  template <class T>
+  cpu::Status on_cpu(int threads, bool /* is_new */, Control* control) const {
+    return cpu::row_max(x.as<const T>(), max.as<T>(), argmax.as<int32_t>(), {sizes.outer, sizes.k, sizes.inner},
+                        threads, control);
+  }
+  template <class T>
+  cuda::Error on_gpu(cuda::Environment& environment, int device, Control* control) const {
+    return cuda::row_max(environment, device, x.as<const T>(), max.as<T>(), argmax.as<int32_t>(),
+                         {sizes.outer, sizes.k, sizes.inner}, control);
+  }
 };
 
 // x, out, rows, k
-inline bool read_jacobian(napi_env env, const napi_value* arguments, JacobianCall* call) {
-  View& x = call->x;
-  View& out = call->out;
-  if (!read_view(env, arguments[0], &x) || !x.is_float()) return invalid_type(env, kExpectedFloats);
-  if (!read_view(env, arguments[1], &out) || out.type != x.type) {
-    return invalid_type(env, "Expected an array of x's type for out but received another value");
+struct JacobianCall {
+  static constexpr size_t kArguments = 4, kArrays = 2;
+
+  View x, out;
+  JacobianSizes sizes;
+
+  bool read(napi_env env, const napi_value* arguments) {
+    if (!read_view(env, arguments[0], &x) || !x.is_float()) return invalid_type(env, kExpectedFloats);
+    if (!read_view(env, arguments[1], &out) || out.type != x.type) {
+      return invalid_type(env, "Expected an array of x's type for out but received another value");
+    }
+    if (!read_jacobian_sizes(env, arguments + 2, &sizes)) return false;
+    if (!holds(x, sizes.count)) return shape_mismatch(env, kShortInput);
+    if (!holds(out, sizes.entries)) return shape_mismatch(env, kShortJacobian);
+    if (overlaps(x, sizes.count, out, sizes.entries)) return overlap(env, kOutputOverlaps);
+    return true;
   }
-  if (!read_jacobian_sizes(env, arguments + 2, &call->sizes)) return false;
-  if (!holds(x, call->sizes.count)) return shape_mismatch(env, kShortInput);
-  if (!holds(out, call->sizes.entries)) return shape_mismatch(env, kShortJacobian);
-  if (overlaps(x, call->sizes.count, out, call->sizes.entries)) return overlap(env, kOutputOverlaps);
-  return true;
-}
+
+  bool is_empty() const { return sizes.entries == 0; }
+  int64_t elements() const { return sizes.entries; }
+
+  template <class T>
+  cpu::Status on_cpu(int threads, bool is_new, Control* control) const {
+    return cpu::softmax_jacobian(x.as<const T>(), out.as<T>(), sizes.rows, sizes.k, threads, is_new, control);
+  }
+  template <class T>
+  cuda::Error on_gpu(cuda::Environment& environment, int device, Control* control) const {
+    return cuda::softmax_jacobian(environment, device, x.as<const T>(), out.as<T>(), sizes.rows, sizes.k, control);
+  }
+};
+
+// The arguments of a call on the CPU: those of the operation, threads, and whether the result is new memory.
+template <class Call>
+struct CpuCall {
+  Call of;
+  int threads;
+  bool is_new;
+
+  // Gives the arrays too.
+  bool read(napi_env env, napi_callback_info info, napi_value (*arrays)[kMostArrays] = nullptr) {
+    const Arguments<Call::kArguments + 2> arguments(env, info);
+    if (!of.read(env, arguments.value)) return false;
+    if (!read_threads(env, arguments[Call::kArguments], &threads)) {
+      return out_of_range(env, kExpectedThreads);
+    }
+    is_new = is_true(env, arguments[Call::kArguments + 1]);
+    for (size_t i = 0; arrays != nullptr && i < Call::kArrays; i++) (*arrays)[i] = arguments[i];
+    return true;
+  }
+
+  cpu::Status compute(Control* control) const {
+    return of.x.type == napi_float32_array ? of.template on_cpu<float>(threads, is_new, control)
+                                           : of.template on_cpu<double>(threads, is_new, control);
+  }
+};
+
+// The arguments of a call on a GPU: its number, and those of the operation.
+template <class Call>
+struct GpuCall {
+  int device;
+  Call of;
+
+  bool read(napi_env env, napi_callback_info info, napi_value (*arrays)[kMostArrays] = nullptr) {
+    const Arguments<1 + Call::kArguments> arguments(env, info);
+    if (!read_device(env, arguments[0], &device) || !of.read(env, arguments.value + 1)) return false;
+    for (size_t i = 0; arrays != nullptr && i < Call::kArrays; i++) (*arrays)[i] = arguments[1 + i];
+    return true;
+  }
+
+  cuda::Error compute(cuda::Environment& environment, Control* control) const {
+    return of.x.type == napi_float32_array ? of.template on_gpu<float>(environment, device, control)
+                                           : of.template on_gpu<double>(environment, device, control);
+  }
+};
 
 }  // namespace softmax_native::addon

@@ -14,7 +14,6 @@ constexpr struct {
 } kTypes[] = {{napi_float32_array, 4}, {napi_float64_array, 8}, {napi_int32_array, 4}};
 constexpr int kFloat32 = 0, kFloat64 = 1, kInt32 = 2;
 
-constexpr auto kExpectedDevice = "Expected an integer for device but received another value";
 constexpr auto kExpectedType = "Expected the number of an element type for dtype but received another value";
 constexpr auto kExpectedBytes = "Expected an integer of at least 0 for the size but received another value";
 constexpr auto kExpectedArray =
@@ -22,13 +21,6 @@ constexpr auto kExpectedArray =
 constexpr auto kExpectedTensor = "Expected a tensor on a device, made in this thread, but received another value";
 constexpr auto kNoResult = "Could not make the result of a native function";
 constexpr auto kShortTensor = "Expected as many bytes as the array has for the tensor but received fewer";
-
-bool read_device(napi_env env, napi_value value, int* device) {
-  int32_t index;
-  if (napi_get_value_int32(env, value, &index) != napi_ok) return invalid_type(env, kExpectedDevice);
-  *device = index;
-  return true;
-}
 
 bool read_type(napi_env env, napi_value value, int greatest, int* type) {
   int32_t number;
@@ -77,13 +69,6 @@ bool fit_together(napi_env env, const cuda::Tensor& x, const cuda::Tensor& other
 }
 
 napi_value throw_if(napi_env env, const cuda::Error& error) { return error ? cuda_failure(env, error) : nullptr; }
-
-// Calls operation(data) with data as a pointer to the view's elements.
-template <class Operation>
-napi_value run(napi_env env, const View& x, Operation operation) {
-  return throw_if(env, x.type == napi_float32_array ? operation(static_cast<const float*>(x.data))
-                                                    : operation(static_cast<const double*>(x.data)));
-}
 
 // { built, runtimeVersion, driverVersion, minimumDriver, error?, devices }
 Napi::Value info(const Napi::CallbackInfo& call) {
@@ -154,48 +139,13 @@ napi_value costs(napi_env env, napi_callback_info info) {
 }
 
 // softmax(device, x, out, outer, k, inner); out may be exactly x.
-napi_value softmax(napi_env env, napi_callback_info info) {
-  const Arguments<6> arguments(env, info);
-  int device;
-  SoftmaxCall call;
-  if (!read_device(env, arguments[0], &device) || !read_softmax(env, arguments.value + 1, &call)) return nullptr;
-  const Sizes& sizes = call.sizes;
-  if (sizes.count == 0) return nullptr;
-  return run(env, call.x, [&](const auto* logits) {
-    using T = std::remove_const_t<std::remove_pointer_t<decltype(logits)>>;
-    return cuda::softmax(*CudaEnvironment::of(env), device, logits, static_cast<T*>(call.out.data),
-                         {sizes.outer, sizes.k, sizes.inner});
-  });
-}
-
 // rowMax(device, x, max, argmax | undefined, outer, k, inner)
-napi_value row_max(napi_env env, napi_callback_info info) {
-  const Arguments<7> arguments(env, info);
-  int device;
-  RowMaxCall call;
-  if (!read_device(env, arguments[0], &device) || !read_row_max(env, arguments.value + 1, &call)) return nullptr;
-  const Sizes& sizes = call.sizes;
-  if (sizes.rows == 0) return nullptr;
-  return run(env, call.x, [&](const auto* logits) {
-    using T = std::remove_const_t<std::remove_pointer_t<decltype(logits)>>;
-    return cuda::row_max(*CudaEnvironment::of(env), device, logits, static_cast<T*>(call.max.data),
-                         static_cast<int32_t*>(call.argmax.data), {sizes.outer, sizes.k, sizes.inner});
-  });
-}
-
 // softmaxJacobian(device, x, out, rows, k)
-napi_value softmax_jacobian(napi_env env, napi_callback_info info) {
-  const Arguments<5> arguments(env, info);
-  int device;
-  JacobianCall call;
-  if (!read_device(env, arguments[0], &device) || !read_jacobian(env, arguments.value + 1, &call)) return nullptr;
-  const JacobianSizes& sizes = call.sizes;
-  if (sizes.entries == 0) return nullptr;
-  return run(env, call.x, [&](const auto* logits) {
-    using T = std::remove_const_t<std::remove_pointer_t<decltype(logits)>>;
-    return cuda::softmax_jacobian(*CudaEnvironment::of(env), device, logits, static_cast<T*>(call.out.data), sizes.rows,
-                                  sizes.k);
-  });
+template <class Call>
+napi_value compute(napi_env env, napi_callback_info info) {
+  GpuCall<Call> call;
+  if (!call.read(env, info) || call.of.is_empty()) return nullptr;
+  return throw_if(env, call.compute(*CudaEnvironment::of(env), nullptr));
 }
 
 // allocate(device, bytes): handle
@@ -432,9 +382,9 @@ constexpr struct {
     {"start", start},
     {"isStarted", is_started},
     {"costs", costs},
-    {"softmax", softmax},
-    {"rowMax", row_max},
-    {"softmaxJacobian", softmax_jacobian},
+    {"softmax", compute<SoftmaxCall>},
+    {"rowMax", compute<RowMaxCall>},
+    {"softmaxJacobian", compute<JacobianCall>},
     {"allocate", allocate},
     {"fromPointer", from_pointer},
     {"free", free_tensor},

@@ -2,6 +2,7 @@
 // that lie in shared memory, which cannot be detached. The job holds references to them, so that they are not collected.
 #include "jobs.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <string>
@@ -9,8 +10,6 @@
 #include <utility>
 
 #include "array_calls.h"
-#include "cpu/cpu.h"
-#include "cuda/cuda.h"
 #include "cuda_environment.h"
 #include "work_queue.h"
 
@@ -18,8 +17,6 @@ namespace softmax_native::addon {
 namespace {
 
 constexpr auto kExpectedJob = "Expected a job of this thread but received another value";
-constexpr auto kExpectedThreads = "Expected an integer of at least 1 for threads but received another value";
-constexpr auto kExpectedDevice = "Expected an integer for device but received another value";
 constexpr auto kNoJob = "Could not make a job";
 constexpr auto kNoThread = "Expected a thread for the call but received none from the system";
 
@@ -29,8 +26,6 @@ struct Outcome {
   cuda::Error error;
 };
 using Compute = std::function<Outcome(Control&)>;
-
-constexpr size_t kMostArrays = 3;
 
 class JobsOfEnvironment;
 
@@ -217,125 +212,55 @@ Outcome of_gpu(const Control& control, cuda::Error error) {
 
 // Below this a call, on one thread, is over in about a millisecond.
 constexpr int64_t kShortBytes = int64_t{1} << 21;
+// More do not help: one thread of JavaScript has hardly handed over one such call when another is done.
+constexpr int kThreadsOfShortCalls = 4;
 
-// The queue of a call on the CPU that reads and writes this much.
-Lane lane_of(const View& x, int64_t elements) {
-  return elements * static_cast<int64_t>(x.element_size()) < kShortBytes ? Lane::short_calls : Lane::long_calls;
-}
-// Short calls use one thread, so that their queue needs no team.
-int threads_in(Lane lane, int threads) { return lane == Lane::short_calls ? 1 : threads; }
-
-// Calls compute(data, control) with data as a pointer to the view's elements.
-template <class Operation>
-Compute with_elements(const View& x, Operation operation) {
-  if (x.type == napi_float32_array) {
-    return [=](Control& control) { return operation(static_cast<const float*>(x.data), control); };
+// Where a call on the CPU is computed. Short ones use one thread, so that their queue needs no team.
+template <class Call>
+Lane lane_of(CpuCall<Call>* call) {
+  const View& x = call->of.x;
+  if (call->of.elements() * static_cast<int64_t>(x.element_size()) < kShortBytes) {
+    call->threads = 1;
+    return Lane::short_calls;
   }
-  return [=](Control& control) { return operation(static_cast<const double*>(x.data), control); };
+  return call->threads == 1 || !cpu::has_threads() ? Lane::one_thread_calls : Lane::team_calls;
 }
-
-template <class Pointer>
-using ElementOf = std::remove_const_t<std::remove_pointer_t<Pointer>>;
 
 // softmax(x, out, outer, k, inner, threads, isNew)
-napi_value softmax(napi_env env, napi_callback_info info) {
-  const Arguments<7> arguments(env, info);
-  SoftmaxCall call;
-  int threads;
-  if (!read_softmax(env, arguments.value, &call)) return nullptr;
-  if (!read_threads(env, arguments[5], &threads)) return out_of_range(env, kExpectedThreads);
-  const bool is_new = is_true(env, arguments[6]);
-  const Lane lane = lane_of(call.x, 2 * call.sizes.count);
-  return jobs_of(env, info).submit(
-      env, lane, {arguments[0], arguments[1]}, with_elements(call.x, [=](const auto* logits, Control& control) {
-        auto* out = static_cast<ElementOf<decltype(logits)>*>(call.out.data);
-        return Outcome{cpu::softmax(logits, out, {call.sizes.outer, call.sizes.k, call.sizes.inner},
-                                    threads_in(lane, threads), is_new, &control),
-                       {}};
-      }));
-}
-
 // rowMax(x, max, argmax, outer, k, inner, threads)
-napi_value row_max(napi_env env, napi_callback_info info) {
-  const Arguments<7> arguments(env, info);
-  RowMaxCall call;
-  int threads;
-  if (!read_row_max(env, arguments.value, &call)) return nullptr;
-  if (!read_threads(env, arguments[6], &threads)) return out_of_range(env, kExpectedThreads);
-  const Lane lane = lane_of(call.x, call.sizes.count + 2 * call.sizes.rows);
-  return jobs_of(env, info).submit(env, lane, {arguments[0], arguments[1], arguments[2]},
-                                   with_elements(call.x, [=](const auto* logits, Control& control) {
-                                     auto* max = static_cast<ElementOf<decltype(logits)>*>(call.max.data);
-                                     return Outcome{cpu::row_max(logits, max, static_cast<int32_t*>(call.argmax.data),
-                                                                 {call.sizes.outer, call.sizes.k, call.sizes.inner},
-                                                                 threads_in(lane, threads), &control),
-                                                    {}};
-                                   }));
-}
-
 // softmaxJacobian(x, out, rows, k, threads, isNew)
-napi_value softmax_jacobian(napi_env env, napi_callback_info info) {
-  const Arguments<6> arguments(env, info);
-  JacobianCall call;
-  int threads;
-  if (!read_jacobian(env, arguments.value, &call)) return nullptr;
-  if (!read_threads(env, arguments[4], &threads)) return out_of_range(env, kExpectedThreads);
-  const bool is_new = is_true(env, arguments[5]);
-  const Lane lane = lane_of(call.x, call.sizes.entries);
-  return jobs_of(env, info).submit(env, lane, {arguments[0], arguments[1]},
-                                   with_elements(call.x, [=](const auto* logits, Control& control) {
-                                     auto* out = static_cast<ElementOf<decltype(logits)>*>(call.out.data);
-                                     return Outcome{cpu::softmax_jacobian(logits, out, call.sizes.rows, call.sizes.k,
-                                                                          threads_in(lane, threads), is_new, &control),
-                                                    {}};
-                                   }));
+template <class Call>
+napi_value begin(napi_env env, napi_callback_info info) {
+  CpuCall<Call> call;
+  napi_value arrays[kMostArrays] = {};
+  if (!call.read(env, info, &arrays)) return nullptr;
+  const Lane lane = lane_of(&call);
+  return jobs_of(env, info).submit(env, lane, arrays, [call](Control& control) {
+    return Outcome{call.compute(&control), {}};
+  });
 }
 
 // cudaSoftmax(device, x, out, outer, k, inner)
-napi_value cuda_softmax(napi_env env, napi_callback_info info) {
-  const Arguments<6> arguments(env, info);
-  int32_t device;
-  SoftmaxCall call;
-  if (napi_get_value_int32(env, arguments[0], &device) != napi_ok) return invalid_type(env, kExpectedDevice);
-  if (!read_softmax(env, arguments.value + 1, &call)) return nullptr;
-  return jobs_of(env, info).submit(
-      env, Lane::gpu, {arguments[1], arguments[2]}, with_elements(call.x, [=](const auto* logits, Control& control) {
-        auto* out = static_cast<ElementOf<decltype(logits)>*>(call.out.data);
-        return of_gpu(control, cuda::softmax(gpu_environment(), device, logits, out,
-                                             {call.sizes.outer, call.sizes.k, call.sizes.inner}, &control));
-      }));
-}
-
 // cudaRowMax(device, x, max, argmax, outer, k, inner)
-napi_value cuda_row_max(napi_env env, napi_callback_info info) {
-  const Arguments<7> arguments(env, info);
-  int32_t device;
-  RowMaxCall call;
-  if (napi_get_value_int32(env, arguments[0], &device) != napi_ok) return invalid_type(env, kExpectedDevice);
-  if (!read_row_max(env, arguments.value + 1, &call)) return nullptr;
-  return jobs_of(env, info).submit(
-      env, Lane::gpu, {arguments[1], arguments[2], arguments[3]},
-      with_elements(call.x, [=](const auto* logits, Control& control) {
-        auto* max = static_cast<ElementOf<decltype(logits)>*>(call.max.data);
-        return of_gpu(control,
-                      cuda::row_max(gpu_environment(), device, logits, max, static_cast<int32_t*>(call.argmax.data),
-                                    {call.sizes.outer, call.sizes.k, call.sizes.inner}, &control));
-      }));
+// cudaSoftmaxJacobian(device, x, out, rows, k)
+template <class Call>
+napi_value cuda_begin(napi_env env, napi_callback_info info) {
+  GpuCall<Call> call;
+  napi_value arrays[kMostArrays] = {};
+  if (!call.read(env, info, &arrays)) return nullptr;
+  return jobs_of(env, info).submit(env, Lane::gpu, arrays, [call](Control& control) {
+    return of_gpu(control, call.compute(gpu_environment(), &control));
+  });
 }
 
-// cudaSoftmaxJacobian(device, x, out, rows, k)
-napi_value cuda_softmax_jacobian(napi_env env, napi_callback_info info) {
-  const Arguments<5> arguments(env, info);
-  int32_t device;
-  JacobianCall call;
-  if (napi_get_value_int32(env, arguments[0], &device) != napi_ok) return invalid_type(env, kExpectedDevice);
-  if (!read_jacobian(env, arguments.value + 1, &call)) return nullptr;
-  return jobs_of(env, info).submit(
-      env, Lane::gpu, {arguments[1], arguments[2]}, with_elements(call.x, [=](const auto* logits, Control& control) {
-        auto* out = static_cast<ElementOf<decltype(logits)>*>(call.out.data);
-        return of_gpu(control, cuda::softmax_jacobian(gpu_environment(), device, logits, out, call.sizes.rows,
-                                                      call.sizes.k, &control));
-      }));
+// setThreads(count): how many calls that use one thread may be computed at once.
+napi_value set_threads(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  int count;
+  if (!read_threads(env, arguments[0], &count)) return out_of_range(env, kExpectedThreads);
+  work_queue(Lane::short_calls).set_threads(std::min(count, kThreadsOfShortCalls));
+  work_queue(Lane::one_thread_calls).set_threads(count);
+  return nullptr;
 }
 
 // cudaLook(): looks for GPUs, which loads the driver.
@@ -349,8 +274,8 @@ napi_value cuda_look(napi_env env, napi_callback_info info) {
 // cudaStart(device): makes its context and measures its costs.
 napi_value cuda_start(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
-  int32_t device;
-  if (napi_get_value_int32(env, arguments[0], &device) != napi_ok) return invalid_type(env, kExpectedDevice);
+  int device;
+  if (!read_device(env, arguments[0], &device)) return nullptr;
   return jobs_of(env, info).submit(env, Lane::gpu, {}, [=](Control& control) {
     cuda::Costs costs{};
     return of_gpu(control, cuda::costs(gpu_environment(), device, &costs));
@@ -382,25 +307,13 @@ napi_value done(napi_env env, napi_callback_info info) {
   return count;
 }
 
-// The checks of the operations by themselves, before anything is copied or handed over for a job.
-napi_value check_softmax(napi_env env, napi_callback_info info) {
-  const Arguments<5> arguments(env, info);
-  SoftmaxCall call;
-  static_cast<void>(read_softmax(env, arguments.value, &call));
-  return nullptr;
-}
-
-napi_value check_row_max(napi_env env, napi_callback_info info) {
-  const Arguments<6> arguments(env, info);
-  RowMaxCall call;
-  static_cast<void>(read_row_max(env, arguments.value, &call));
-  return nullptr;
-}
-
-napi_value check_softmax_jacobian(napi_env env, napi_callback_info info) {
-  const Arguments<4> arguments(env, info);
-  JacobianCall call;
-  static_cast<void>(read_jacobian(env, arguments.value, &call));
+// checkSoftmax, checkRowMax and checkSoftmaxJacobian: the checks of the operations by themselves, before anything is copied
+// or handed over for a job.
+template <class Call>
+napi_value check(napi_env env, napi_callback_info info) {
+  const Arguments<Call::kArguments> arguments(env, info);
+  Call call;
+  static_cast<void>(call.read(env, arguments.value));
   return nullptr;
 }
 
@@ -425,19 +338,20 @@ constexpr struct {
   const char* name;
   napi_callback function;
 } kFunctions[] = {
-    {"softmax", softmax},
-    {"rowMax", row_max},
-    {"softmaxJacobian", softmax_jacobian},
-    {"cudaSoftmax", cuda_softmax},
-    {"cudaRowMax", cuda_row_max},
-    {"cudaSoftmaxJacobian", cuda_softmax_jacobian},
+    {"setThreads", set_threads},
+    {"softmax", begin<SoftmaxCall>},
+    {"rowMax", begin<RowMaxCall>},
+    {"softmaxJacobian", begin<JacobianCall>},
+    {"cudaSoftmax", cuda_begin<SoftmaxCall>},
+    {"cudaRowMax", cuda_begin<RowMaxCall>},
+    {"cudaSoftmaxJacobian", cuda_begin<JacobianCall>},
     {"cudaLook", cuda_look},
     {"cudaStart", cuda_start},
     {"stop", stop},
     {"done", done},
-    {"checkSoftmax", check_softmax},
-    {"checkRowMax", check_row_max},
-    {"checkSoftmaxJacobian", check_softmax_jacobian},
+    {"checkSoftmax", check<SoftmaxCall>},
+    {"checkRowMax", check<RowMaxCall>},
+    {"checkSoftmaxJacobian", check<JacobianCall>},
     {"copy", copy},
 };
 

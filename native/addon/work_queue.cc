@@ -17,7 +17,7 @@
 namespace softmax_native::addon {
 namespace {
 
-constexpr int kLanes = 3;
+constexpr int kLanes = 4;
 
 // Programs that make calls again and again make them within this; in a pause as long as that nobody minds the few
 // milliseconds in which the heap is searched.
@@ -51,12 +51,20 @@ void end_work() {
     {
       const std::lock_guard<std::mutex> lock(queue->mutex_);
       queue->ending_ = true;
-      if (queue->running_ != nullptr) queue->running_->control->stopped = true;
+      for (const WorkQueue::Job* job : queue->running_) job->control->stopped = true;
     }
-    queue->changed_.notify_all();
-    // A runtime may call exit() on the queue's own thread, as OpenMP's does where it cannot start its threads.
-    if (queue->thread_.joinable() && queue->thread_.get_id() != std::this_thread::get_id()) queue->thread_.join();
+    queue->has_work_.notify_all();
+    // None is started any more.
+    for (std::thread& thread : queue->threads_) {
+      // A runtime may call exit() on a queue's own thread, as OpenMP's does where it cannot start its threads.
+      if (thread.joinable() && thread.get_id() != std::this_thread::get_id()) thread.join();
+    }
   }
+}
+
+void WorkQueue::set_threads(int most) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  most_threads_ = static_cast<size_t>(most);
 }
 
 bool WorkQueue::submit(Job* job) {
@@ -65,55 +73,74 @@ bool WorkQueue::submit(Job* job) {
     if (!start()) return false;
     waiting_.push_back(job);
   }
-  changed_.notify_all();
+  has_work_.notify_one();
   return true;
 }
 
+// Starts a thread for one more job, where none is idle and there may be more. False where there is none at all.
 bool WorkQueue::start() {
-  if (thread_.joinable() || ending_) return true;
+  if (ending_ || idle_ > waiting_.size() || threads_.size() >= most_threads_) return true;
   static const int registered = std::atexit(end_work);
   static_cast<void>(registered);
   try {
-    thread_ = std::thread([this] { serve(); });
+    threads_.emplace_back([this] { serve(); });
   } catch (const std::system_error&) {
-    return false;
+    return !threads_.empty();
   }
   return true;
 }
 
 void WorkQueue::serve() {
-  if (this == &work_queue(Lane::long_calls)) let_others_go_first();
+  if (this == &work_queue(Lane::one_thread_calls) || this == &work_queue(Lane::team_calls)) let_others_go_first();
   std::unique_lock<std::mutex> lock(mutex_);
-  const auto has_work = [this] { return ending_ || !waiting_.empty(); };
-  // Short calls leave little, and are often made again after a pause.
-  const bool leaves_memory = this != &work_queue(Lane::short_calls);
   while (true) {
-    if (!changed_.wait_for(lock, kPause, has_work)) {
-      lock.unlock();
-      if (leaves_memory && busy == 0) give_back_free_memory();
-      lock.lock();
-      changed_.wait(lock, has_work);
-    }
+    if (waiting_.empty() && !ending_) pause(lock);
     if (ending_) return;
-    running_ = waiting_.front();
+    Job* job = waiting_.front();
     waiting_.pop_front();
+    running_.push_back(job);
     lock.unlock();
     busy++;
-    running_->run();
+    job->run();
     busy--;
     lock.lock();
     // Under the lock, so that whoever asks for this job finds it running or done.
-    if (!ending_) running_->done();
-    running_ = nullptr;
-    changed_.notify_all();
+    if (!ending_) job->done();
+    running_.erase(std::find(running_.begin(), running_.end(), job));
+    left_memory_ = true;
+    is_done_.notify_all();
   }
+}
+
+// Waits for work.
+void WorkQueue::pause(std::unique_lock<std::mutex>& lock) {
+  const auto is_over = [this] { return ending_ || !waiting_.empty(); };
+  // Short calls leave little, and are often made again after a pause.
+  const bool may_search = this != &work_queue(Lane::short_calls);
+  idle_++;
+  if (!has_work_.wait_for(lock, kPause, is_over)) {
+    if (may_search && left_memory_ && busy == 0) {
+      left_memory_ = false;
+      lock.unlock();
+      give_back_free_memory();
+      lock.lock();
+    }
+    has_work_.wait(lock, is_over);
+  }
+  idle_--;
+}
+
+WorkQueue::Job* WorkQueue::running(const Control& control) const {
+  const auto is_it = [&](const Job* job) { return job->control.get() == &control; };
+  const auto found = std::find_if(running_.begin(), running_.end(), is_it);
+  return found == running_.end() ? nullptr : *found;
 }
 
 WorkQueue::Job* WorkQueue::take(const Control& control) {
   const auto is_it = [&](const Job* job) { return job->control.get() == &control; };
   const auto found = std::find_if(waiting_.begin(), waiting_.end(), is_it);
   if (found == waiting_.end()) {
-    if (running_ != nullptr && is_it(running_)) running_->control->stopped = true;
+    if (const Job* job = running(control)) job->control->stopped = true;
     return nullptr;
   }
   Job* job = *found;
@@ -130,7 +157,7 @@ void WorkQueue::remove(const Control& control) {
   std::unique_lock<std::mutex> lock(mutex_);
   if (take(control) != nullptr) return;
   // What runs at the end of the process is waited for there.
-  changed_.wait(lock, [&] { return running_ == nullptr || running_->control.get() != &control; });
+  is_done_.wait(lock, [&] { return running(control) == nullptr; });
 }
 
 }  // namespace softmax_native::addon

@@ -1,6 +1,6 @@
-// A thread that carries out jobs one after another, so that no thread of JavaScript waits for them. It is not one of
-// libuv's: files and names are looked up meanwhile. As one thread starts all of a queue's work, OpenMP keeps one team for
-// it, however many calls overlap.
+// Threads that carry out jobs in the order in which they come, so that no thread of JavaScript waits for them. They are none
+// of libuv's: files and names are looked up meanwhile. Jobs that divide their work among OpenMP's threads have a queue of one
+// thread, as OpenMP keeps a team for each thread that ever asked for one.
 #pragma once
 
 #include <condition_variable>
@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "cpu/cpu.h"
 
@@ -20,7 +21,7 @@ class WorkQueue {
    public:
     explicit Job(std::shared_ptr<Control> of) : control(std::move(of)) {}
     virtual ~Job() = default;
-    // Both are called on the queue's thread. run() should end soon when the control says that it was stopped; after done()
+    // Both are called on a thread of the queue. run() should end soon when the control says that it was stopped; after done()
     // the queue does not know the job any more, and done() may let another thread delete it.
     virtual void run() = 0;
     virtual void done() = 0;
@@ -32,6 +33,9 @@ class WorkQueue {
   WorkQueue() = default;
   WorkQueue(const WorkQueue&) = delete;
   WorkQueue& operator=(const WorkQueue&) = delete;
+
+  // How many jobs may run at once, each on a thread of its own; 1 at first.
+  void set_threads(int most);
 
   // False where the system gives no thread.
   bool submit(Job* job);
@@ -46,20 +50,27 @@ class WorkQueue {
  private:
   bool start();
   void serve();
+  void pause(std::unique_lock<std::mutex>& lock);
   Job* take(const Control& control);
+  Job* running(const Control& control) const;
 
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable has_work_;
+  std::condition_variable is_done_;
   std::deque<Job*> waiting_;
-  Job* running_ = nullptr;
+  std::vector<Job*> running_;
+  std::vector<std::thread> threads_;
+  size_t most_threads_ = 1;
+  size_t idle_ = 0;           // threads that wait for work
+  bool left_memory_ = false;  // since free memory was given back
   bool ending_ = false;
-  std::thread thread_;
 
   friend void end_work();
 };
 
-// The queues of a process. Short calls do not wait for long ones, and neither for a GPU.
-enum class Lane { short_calls, long_calls, gpu };
+// The queues of a process. Short calls do not wait for long ones, and neither for a GPU. Of long calls, those that use one
+// thread run beside each other, and each of the others has the processors for itself.
+enum class Lane { short_calls, one_thread_calls, team_calls, gpu };
 WorkQueue& work_queue(Lane lane);
 
 // Ends the queues' threads. Registered with atexit() when the first of them starts; whoever uses a runtime that has

@@ -20,16 +20,21 @@ using addon::WorkQueue;
 namespace {
 
 constexpr int kCallers = 4;
+constexpr int kThreads = 3;  // of the queue that may have several
 constexpr int64_t kRows = 2000, kClasses = 100;
 
 struct Softmax : WorkQueue::Job {
-  explicit Softmax(const std::vector<float>& logits)
-      : WorkQueue::Job(std::make_shared<Control>()), x(logits), y(logits.size()) {}
-  void run() override { status = cpu::softmax(x.data(), y.data(), {kRows, kClasses, 1}, 2, true, control.get()); }
+  Softmax(const std::vector<float>& logits, Lane lane)
+      : WorkQueue::Job(std::make_shared<Control>()),
+        x(logits),
+        y(logits.size()),
+        threads(lane == Lane::team_calls ? 2 : 1) {}
+  void run() override { status = cpu::softmax(x.data(), y.data(), {kRows, kClasses, 1}, threads, true, control.get()); }
   void done() override { is_done = true; }
 
   const std::vector<float>& x;
   std::vector<float> y;
+  const int threads;
   cpu::Status status = cpu::Status::ok;
   std::atomic<bool> is_done{false};
 };
@@ -42,10 +47,11 @@ void wait_for(const Softmax& job) {
 int call(const std::vector<float>& x, const std::vector<float>& expected, int caller, int rounds) {
   int wrong = 0;
   for (int round = 0; round < rounds; round++) {
-    WorkQueue& queue = addon::work_queue((caller + round) % 2 == 0 ? Lane::short_calls : Lane::long_calls);
+    const Lane lane = (caller + round) % 2 == 0 ? Lane::one_thread_calls : Lane::team_calls;
+    WorkQueue& queue = addon::work_queue(lane);
     std::vector<std::unique_ptr<Softmax>> jobs;
     for (int i = 0; i < 6; i++) {
-      jobs.push_back(std::make_unique<Softmax>(x));
+      jobs.push_back(std::make_unique<Softmax>(x, lane));
       if (!queue.submit(jobs.back().get())) wrong++;
     }
     // The end of an environment: what is removed is gone at once.
@@ -78,15 +84,16 @@ int main(int argc, char** argv) {
   std::vector<float> expected(x.size());
   if (cpu::softmax(x.data(), expected.data(), {kRows, kClasses, 1}, 1) != cpu::Status::ok) return 1;
 
+  addon::work_queue(Lane::one_thread_calls).set_threads(kThreads);
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
   for (int caller = 0; caller < kCallers; caller++) {
     callers.emplace_back([&, caller] { wrong += call(x, expected, caller, rounds); });
   }
   for (std::thread& caller : callers) caller.join();
-  // The process ends while one job runs and another waits.
-  for (int i = 0; i < 2; i++) {
-    if (!addon::work_queue(Lane::long_calls).submit(new Softmax(x))) wrong++;
+  // The process ends while some jobs run and another waits.
+  for (int i = 0; i < kThreads + 1; i++) {
+    if (!addon::work_queue(Lane::one_thread_calls).submit(new Softmax(x, Lane::one_thread_calls))) wrong++;
   }
   std::printf("%d callers, %d rounds of 6 jobs: %d wrong\n", kCallers, rounds, static_cast<int>(wrong));
   return wrong == 0 ? 0 : 1;

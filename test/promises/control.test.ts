@@ -210,6 +210,22 @@ describe('onProgress', () => {
   });
 });
 
+describe('calls at once', () => {
+  const available = sync.deviceInfo().threads;
+
+  it.skipIf(available < 2)('that use one thread run beside each other', async () => {
+    // Some tenths of a second, so that the other call, of a millisecond, is over long before.
+    const long = shared(logits('float64', 2 ** 23));
+    const controller = new AbortController();
+    const options = { threads: 1, out: long, signal: controller.signal };
+    const first = promises.softmax(long, options).then(() => promises.softmax(long, options));
+    const second = logits('float32', 2 ** 19);
+    expectSameBits(await promises.softmax(second, { threads: 1 }), sync.softmax(second), 'the second call');
+    controller.abort();
+    await aborted(first);
+  });
+});
+
 describe('jacobianRows', () => {
   const x = logits();
   const shape = [rows, k];

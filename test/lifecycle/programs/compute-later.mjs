@@ -13,10 +13,14 @@ export async function computeLater() {
     softmax(logits, { shape }),
     rowMax(logits, { shape }),
     softmaxJacobian(logits.slice(0, 500)),
+    softmax(logits, { shape, threads: 1 }),
+    softmax(logits, { shape, threads: 1 }),
   ];
-  const [probabilities, { argmax }, jacobian] = await Promise.all(calls);
+  const [probabilities, { argmax }, jacobian, ...onOneThread] = await Promise.all(calls);
   const expected = softmaxSync(logits, { shape });
-  if (!expected.every((value, i) => value === probabilities[i])) throw new Error('other probabilities');
+  for (const result of [probabilities, ...onOneThread]) {
+    if (!expected.every((value, i) => value === result[i])) throw new Error('other probabilities');
+  }
   if (argmax.length !== rows || jacobian.length !== 250_000) throw new Error('other sizes');
   for await (const { data } of jacobianRows(logits, { shape, rowsPerChunk: 300 })) {
     if (!(data[0] >= 0)) throw new Error('no derivative');
@@ -30,6 +34,8 @@ export function start() {
   const calls = [logits, logits.slice()].flatMap((x) => [
     softmax(x, { shape }),
     softmax(x),
+    softmax(x, { threads: 1 }),
+    rowMax(x, { shape, threads: 1 }),
     rowMax(x, { shape }),
   ]);
   for (let i = 0; i < 8; i++) calls.push(softmaxJacobian(large));
