@@ -1,7 +1,8 @@
 // The event loop while calls compute in the background: how late a timer of one millisecond is, and how long the call
 // itself keeps the thread, which copies x unless it is handed over or shared. Beside each the synchronous call, which
 // keeps the thread for all of its time. Buffers of hundreds of megabytes make V8 collect garbage, which takes some
-// milliseconds whoever uses them: the timer's delay is given with and without that.
+// milliseconds whoever uses them: the timer's delay is given with and without that. And calls that use one thread each, all
+// begun at once, beside the same calls one after another.
 //
 //   node bench/async.mjs [--quick] [--output FOLDER] [--json] [--markdown]
 import { PerformanceObserver } from 'node:perf_hooks';
@@ -82,12 +83,14 @@ async function round({ prepare = () => undefined, sync: block, call }, delays) {
     last = now;
   }, 1);
   await result;
-  const total = performance.now() - start;
+  const end = performance.now();
   clearInterval(timer);
+  // What was done last may have kept the thread too.
+  delays.push({ from: last, to: end });
   const blocking = prepare();
   const before = performance.now();
   block(blocking);
-  return { call: called - start, total, sync: performance.now() - before };
+  return { call: called - start, total: end - start, sync: performance.now() - before };
 }
 
 /** How much of a span of time V8 has collected garbage, in milliseconds. */
@@ -120,6 +123,30 @@ for (const candidate of cases) {
   });
 }
 
+/** Milliseconds for calls on one thread each: all at once in the background, and synchronously in turn. */
+async function overlapping(rowsOfCall) {
+  const count = 16;
+  const callShape = [rowsOfCall, k];
+  const inputs = Array.from({ length: count }, () => shared(new Float32Array(rowsOfCall * k)));
+  for (const input of inputs) input.set(logits.subarray(0, input.length));
+  const outs = inputs.map(shared);
+  const optionsOf = (i) => ({ shape: callShape, out: outs[i], threads: 1 });
+  const all = [];
+  for (let i = 0; i < 3 * rounds; i++) {
+    const start = performance.now();
+    await Promise.all(inputs.map((input, n) => promises.softmax(input, optionsOf(n))));
+    const between = performance.now();
+    inputs.forEach((input, n) => sync.softmax(input, optionsOf(n)));
+    all.push({ atOnce: between - start, inTurn: performance.now() - between });
+  }
+  const figure = (name) => median(all.map((one) => one[name]));
+  return { count, shape: callShape, atOnce: figure('atOnce'), inTurn: figure('inTurn') };
+}
+
+progress('calls at once');
+const calls = [];
+for (const rowsOfCall of [1000, 200]) calls.push(await overlapping(rowsOfCall));
+
 const ms = (value) => `${value.toPrecision(3)} ms`;
 const lines = results.map((r) => [
   r.name,
@@ -142,4 +169,17 @@ const head = [
   'synchronous',
 ];
 const title = 'The event loop while calls compute in the background';
-write({ benchmark: 'async', ...machine(), rounds, results }, [{ title, lines: [head, ...lines] }], options);
+const linesOfCalls = calls.map(({ count, shape: [n], atOnce, inTurn }) => [
+  `${count} calls of ${n.toLocaleString('en-US')} x ${k.toLocaleString('en-US')}`,
+  ms(atOnce),
+  ms(inTurn),
+  (atOnce / inTurn).toFixed(2),
+]);
+const tables = [
+  { title, lines: [head, ...lines] },
+  {
+    title: 'Calls on one thread each',
+    lines: [['', 'at once, in the background', 'in turn', 'ratio'], ...linesOfCalls],
+  },
+];
+write({ benchmark: 'async', ...machine(), rounds, results, calls }, tables, options);
