@@ -86,7 +86,7 @@ export interface NativeJob {
  * is settled, and keeps them from being collected; that nobody detaches or resizes them is the caller's business.
  */
 export interface NativeJobs {
-  /** How many calls that use one thread may be computed at once. */
+  /** How many calls that use one thread may be computed at once. It holds for the process, and the first number counts. */
   setThreads(count: number): void;
   softmax(
     x: FloatArray,

@@ -57,8 +57,9 @@ let failure: CudaError | undefined;
  * ```
  */
 export function setAutoCosts(costs: Partial<AutoCosts> = {}): void {
-  if (typeof costs !== 'object' || costs === null) throw invalidType('an object', 'costs', costs);
-  checkNames(costs, costNames);
+  if (typeof costs !== 'object' || costs === null || Array.isArray(costs))
+    throw invalidType('an object', 'costs', costs);
+  checkNames(costs, costNames, 'a cost');
   const read: Record<string, number> = {};
   for (const name of costNames.all as (keyof AutoCosts)[]) {
     const value: unknown = costs[name];

@@ -110,8 +110,8 @@ export function invalidType(expected: string, name: string, received: unknown): 
   return withCode(new TypeError(text(expected, name, describe(received))), 'ERR_INVALID_ARG_TYPE');
 }
 
-export function unknownOption(names: readonly string[], received: string): SoftmaxNativeError {
-  const error = new TypeError(text(`one of ${names.join(', ')}`, 'the name of an option', shown(received)));
+export function unknownOption(names: readonly string[], what: string, received: string): SoftmaxNativeError {
+  const error = new TypeError(text(`one of ${names.join(', ')}`, what, describe(received)));
   return withCode(error, 'ERR_UNKNOWN_OPTION');
 }
 
@@ -153,14 +153,9 @@ export function nativeLibrary(message: string, cause: unknown): SoftmaxNativeErr
   return withCode(new Error(message, cause === undefined ? {} : { cause }), 'ERR_NATIVE_LIBRARY');
 }
 
-/** What was received, short enough for one line, with the type where it does not show. */
+/** What was received, short enough for one line. */
 export function describe(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
   if (types.isTypedArray(value)) return `${ownOf(value, Symbol.toStringTag)}(${ownOf(value, 'length')})`;
-  return typeof value === 'object' ? shown(value) : `${shown(value)} of type ${typeof value}`;
-}
-
-function shown(value: unknown): string {
   return inspect(value, {
     depth: 0,
     maxArrayLength: 8,

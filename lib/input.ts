@@ -212,6 +212,9 @@ function readTensor(
   if (!Array.isArray(shape)) throw invalidType('an array of sizes', `${name}.${form}`, shape);
 
   const sizes = [...(shape as Shape)];
+  if (form === 'shape' && Array.isArray(dims) && !isSameShape(dims as Shape, sizes)) {
+    throw shapeMismatch(`the sizes of ${name}.shape, ${shapeText(sizes)},`, `${name}.dims`, describe(dims));
+  }
   checkContiguous(sizes, stride ?? strides, `${name}.stride`);
   if (offset !== undefined && offset !== 0) throw outOfRange('0', `${name}.offset`, offset);
   return { data: array, type, shape: sizes, form };

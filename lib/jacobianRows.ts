@@ -19,7 +19,7 @@ import { whenAborted, type Watch } from './jobs.ts';
 import { callOptions, namesOf, readOptions, type CallOptions } from './options.ts';
 import { isDeviceTensor } from './tensor.ts';
 
-/** What {@link jacobianRows} takes: no `axis`, as rows lie along the last one, and no `out`, as each chunk is a new array. */
+/** What {@link jacobianRows} takes: no `out`, as each chunk is a new array. */
 export interface JacobianRowsOptions extends CallOptions, BackgroundOptions {
   /** How many rows' Jacobians come together, but for the last ones. By default as many as make 8 MB, at least one. */
   rowsPerChunk?: number | undefined;
@@ -90,7 +90,7 @@ export function jacobianRows<X extends HostLogits>(
   return chunks as AsyncGenerator<JacobianChunk<ElementArray<X>>, void, void>;
 }
 
-const jacobianRowsOptions = namesOf(...callOptions, ...backgroundOptions, 'rowsPerChunk');
+const jacobianRowsOptions = namesOf(...callOptions, ...backgroundOptions, 'axis', 'rowsPerChunk');
 
 /** The logits, in memory that stays as it is; of a call that was aborted before it began, none. */
 function inputOf({ input, layout }: JacobianCall, { signal, transfer }: Background): FloatArray {

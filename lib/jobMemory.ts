@@ -7,17 +7,14 @@
 //   a new result              which nobody else sees before the call has ended
 //
 // and what is to be in an `out` of ordinary memory is copied there at the end, if it is still there.
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { types } from 'node:util';
 import { bufferOf, byteOffsetOf, checkOutput, lengthOf } from './arrays.ts';
 import { native, type FloatArray } from './binding.ts';
 import { describe, notTransferable, overlap } from './errors.ts';
 import type { Input } from './input.ts';
 
-type AnyArray = FloatArray | Int32Array;
-
 /** Whether no other code can detach, resize or reach the memory of an array in ways that a job could not stand. */
-export function isShared(array: AnyArray): boolean {
+export function isShared(array: FloatArray | Int32Array): boolean {
   return types.isSharedArrayBuffer(bufferOf(array));
 }
 
@@ -30,7 +27,7 @@ export function isPrivate({ data, form }: Input, transfer: boolean): boolean {
 export function stableInput(
   { data, form }: Input,
   transfer: boolean,
-  outs: readonly (AnyArray | undefined)[],
+  outs: readonly (FloatArray | Int32Array | undefined)[],
 ): FloatArray | undefined {
   if (form === 'numbers' || form === 'rows' || isShared(data)) return data;
   if (!transfer) return undefined;
@@ -54,22 +51,15 @@ function handedOver(x: FloatArray): FloatArray {
 }
 
 /** A view of some elements of x. (x.subarray would ask the class of x for its constructor, which may be the caller's.) */
-export function partOf<Array extends AnyArray>(x: Array, first: number, length: number): Array {
-  return viewLike(x, bufferOf(x), byteOffsetOf(x) + first * sizeOf(x), length);
+export function partOf(x: FloatArray, first: number, length: number): FloatArray {
+  const size = types.isFloat32Array(x) ? 4 : 8;
+  return viewLike(x, bufferOf(x), byteOffsetOf(x) + first * size, length);
 }
 
-function viewLike<Array extends AnyArray>(
-  x: Array,
-  buffer: ArrayBufferLike,
-  byteOffset: number,
-  length: number,
-): Array {
-  const Type = types.isFloat32Array(x) ? Float32Array : types.isFloat64Array(x) ? Float64Array : Int32Array;
-  return new Type(buffer as ArrayBuffer, byteOffset, length) as Array;
-}
-
-function sizeOf(x: AnyArray): number {
-  return types.isFloat64Array(x) ? 8 : 4;
+function viewLike(x: FloatArray, buffer: ArrayBufferLike, byteOffset: number, length: number): FloatArray {
+  return types.isFloat32Array(x)
+    ? new Float32Array(buffer, byteOffset, length)
+    : new Float64Array(buffer, byteOffset, length);
 }
 
 /** Copies x to the beginning of `to`. */
@@ -78,24 +68,16 @@ export function copyInput<To extends FloatArray>(x: FloatArray, to: To): To {
   return to;
 }
 
-/** In bytes: copied in a millisecond or two, to memory that is touched for the first time too. */
-const pieceBytes = 2 ** 22;
-
 /**
- * Copies a result to the caller's array, which was checked when the call was made. Between pieces of it the event loop
- * goes on.
+ * Copies a result to the caller's array, which was checked when the call was made.
  *
- * @throws as checkOutput, where it was detached or has shrunk since: what is left of it may then hold a part of the result
+ * @throws as checkOutput, where it was detached or has shrunk since; it is left as it is
  */
-export async function copyResult(result: AnyArray, out: AnyArray, name: string): Promise<void> {
+export function copyResult(
+  result: FloatArray | Int32Array,
+  out: FloatArray | Int32Array,
+  name: string,
+): void {
   checkOutput(out, result.length, name);
-  const most = pieceBytes / sizeOf(result);
-  for (let first = 0; first < result.length; first += most) {
-    if (first > 0) {
-      await nextTurn();
-      checkOutput(out, result.length, name);
-    }
-    const length = Math.min(most, result.length - first);
-    native().jobs.copy(partOf(result, first, length), partOf(out, first, length));
-  }
+  if (result.length > 0) native().jobs.copy(result, out);
 }

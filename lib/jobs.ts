@@ -74,8 +74,7 @@ export async function runJob(
   begin: (jobs: NativeJobs) => NativeJob,
 ): Promise<Ended> {
   if (signal?.aborted === true) throw aborted(signal.reason);
-  const { jobs } = native();
-  jobs.setThreads(defaultThreads());
+  const jobs = preparedJobs();
   const { promise, handle } = begin(jobs);
   const stop = (): void => jobs.stop(handle);
 
@@ -104,6 +103,17 @@ export async function runJob(
     clearInterval(timer);
     forget?.();
   }
+}
+
+let prepared: NativeJobs | undefined;
+
+/** The jobs, of which as many that use one thread may run at once as a call uses threads by default. */
+function preparedJobs(): NativeJobs {
+  if (prepared === undefined) {
+    prepared = native().jobs;
+    prepared.setThreads(defaultThreads());
+  }
+  return prepared;
 }
 
 /** As runJob, for a job of a GPU: what CUDA reports is a CudaError. */

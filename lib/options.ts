@@ -60,10 +60,10 @@ export function readOptions(options: unknown, names: Names): Options {
 }
 
 /** Refuses a name that is none of these: a misspelt `shape` would make one row of all elements. */
-export function checkNames(options: object, { all, has }: Names): void {
+export function checkNames(options: object, { all, has }: Names, kind = 'an option'): void {
   for (const name in options) {
     // What an object inherits nobody has misspelt in it.
-    if (!has(name) && Object.hasOwn(options, name)) throw unknownOption(all, name);
+    if (!has(name) && Object.hasOwn(options, name)) throw unknownOption(all, `the name of ${kind}`, name);
   }
 }
 

@@ -69,8 +69,8 @@ const inBackground = {
  *
  * The result is that of x at the time of the call, and the program may do with the arrays what it likes: x is copied when
  * the call is made, and the result is copied to `out` at the end, unless `out` has been detached or has shrunk, which
- * rejects the promise with `ERR_DETACHED` or `ERR_SHAPE_MISMATCH`. These copies are made on the calling thread, that of x
- * at once, and that of the result in pieces, between which the event loop goes on. Without them: arrays over a SharedArrayBuffer are used where they are (what is written to x while the
+ * rejects the promise with `ERR_DETACHED` or `ERR_SHAPE_MISMATCH`. These copies are made on the calling thread, at the
+ * speed of memory. Without them: arrays over a SharedArrayBuffer are used where they are (what is written to x while the
  * call computes, or read from `out`, is then the program's own affair), and with `transfer` the memory of x is handed
  * over. Calls whose x, or whose Jacobians, have up to 64 KB are computed at once, which takes less time than to hand them
  * to another thread.
@@ -142,7 +142,7 @@ async function softmaxByJob(call: SoftmaxCall, background: Background): Promise<
     cpu: (jobs) => jobs.softmax(from, result, outer, k, inner, threads, !outStays && from !== result),
   });
   if (target === undefined) return resultLike(input, result);
-  if (!outStays) await copyResult(result, target, 'out');
+  if (!outStays) copyResult(result, target, 'out');
   return out;
 }
 
@@ -207,9 +207,9 @@ async function rowMaxByJob(call: RowMaxCall, background: Background): Promise<Ro
   // Both are looked at before either is written.
   if (target.max !== undefined) checkOutput(target.max, rows, 'out.max');
   if (target.argmax !== undefined) checkOutput(target.argmax, rows, 'out.argmax');
-  if (target.max !== undefined && target.max !== max) await copyResult(max, target.max, 'out.max');
+  if (target.max !== undefined && target.max !== max) copyResult(max, target.max, 'out.max');
   if (target.argmax !== undefined && target.argmax !== argmax) {
-    await copyResult(argmax, target.argmax, 'out.argmax');
+    copyResult(argmax, target.argmax, 'out.argmax');
   }
   return { max: target.max ?? max, argmax: target.argmax ?? argmax, shape };
 }
@@ -273,6 +273,6 @@ async function jacobianByJob(call: JacobianCall, background: Background): Promis
     cpu: (jobs) => jobs.softmaxJacobian(from, result, rows, k, threads, !outStays),
   });
   if (target === undefined) return resultLike(input, result, k);
-  if (!outStays) await copyResult(result, target, 'out');
+  if (!outStays) copyResult(result, target, 'out');
   return out;
 }

@@ -23,7 +23,15 @@ import {
   type Logits,
   type Writable,
 } from './input.ts';
-import { callOptions, namesOf, readOptions, type CallOptions, type Names, type Options } from './options.ts';
+import {
+  callOptions,
+  checkNames,
+  namesOf,
+  readOptions,
+  type CallOptions,
+  type Names,
+  type Options,
+} from './options.ts';
 import { computeOnGpu, mayUseGpu, readDevice, type Place } from './placement.ts';
 import { copyOf, layoutOf, type Layout, type Shape } from './shape.ts';
 import {
@@ -243,10 +251,14 @@ function readPair(out: unknown): { max?: unknown; argmax?: unknown } {
   if (max === undefined && argmax === undefined && (types.isTypedArray(out) || isDeviceTensor(out))) {
     throw noPair(out);
   }
+  checkNames(out, pairNames, 'a property of out');
   return { max, argmax };
 }
 
 const nothing = Object.freeze({});
+
+/** A result of before may be given as it is. */
+const pairNames = namesOf('max', 'argmax', 'shape');
 
 function noPair(out: unknown): Error {
   return invalidType('an object { max, argmax }', 'out', out);

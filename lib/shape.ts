@@ -28,7 +28,7 @@ export interface Layout {
  */
 export function layoutOf(shape: unknown, axis: unknown, length: number): Layout {
   if (shape !== undefined) return layoutOfShape(shape, axis);
-  const along = axis === undefined ? 0 : readAxis(axis, 1);
+  const along = axis === undefined ? 0 : readAxis(axis, 1, ', as x is one row without a shape,');
   return { outer: 1, k: length, inner: 1, axis: along, rows: 1, elements: length };
 }
 
@@ -89,11 +89,11 @@ function readSize(size: unknown, dimension: number): number {
   return size;
 }
 
-function readAxis(axis: unknown, rank: number): number {
+function readAxis(axis: unknown, rank: number, why = ''): number {
   if (axis === undefined) return rank - 1;
   if (typeof axis !== 'number') throw invalidType('an integer', 'axis', axis);
   if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
-    throw outOfRange(`an integer from ${-rank} to ${rank - 1}`, 'axis', axis);
+    throw outOfRange(`an integer from ${-rank} to ${rank - 1}${why}`, 'axis', axis);
   }
   return axis < 0 ? axis + rank : axis;
 }

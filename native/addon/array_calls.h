@@ -178,7 +178,7 @@ struct JacobianCall {
   }
 
   bool is_empty() const { return sizes.entries == 0; }
-  int64_t elements() const { return sizes.entries; }
+  int64_t elements() const { return sizes.count + sizes.entries; }
 
   template <class T>
   cpu::Status on_cpu(int threads, bool is_new, Control* control) const {

@@ -212,8 +212,9 @@ Outcome of_gpu(const Control& control, cuda::Error error) {
 
 // Below this a call, on one thread, is over in about a millisecond.
 constexpr int64_t kShortBytes = int64_t{1} << 21;
-// More do not help: one thread of JavaScript has hardly handed over one such call when another is done.
-constexpr int kThreadsOfShortCalls = 4;
+// For short calls: each takes little more time than to hand it over, so that several threads of JavaScript are needed to
+// keep more than a few busy.
+constexpr int kMostForShortCalls = 4;
 
 // Where a call on the CPU is computed. Short ones use one thread, so that their queue needs no team.
 template <class Call>
@@ -253,13 +254,15 @@ napi_value cuda_begin(napi_env env, napi_callback_info info) {
   });
 }
 
-// setThreads(count): how many calls that use one thread may be computed at once.
+// setThreads(count): how many calls that use one thread may be computed at once. For the process; the first number counts.
 napi_value set_threads(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   int count;
   if (!read_threads(env, arguments[0], &count)) return out_of_range(env, kExpectedThreads);
-  work_queue(Lane::short_calls).set_threads(std::min(count, kThreadsOfShortCalls));
-  work_queue(Lane::one_thread_calls).set_threads(count);
+  static const int of_process = count;
+  // Short calls, which go before others, leave a processor to the event loop.
+  work_queue(Lane::short_calls).set_threads(std::clamp(of_process - 1, 1, kMostForShortCalls));
+  work_queue(Lane::one_thread_calls).set_threads(of_process);
   return nullptr;
 }
 

@@ -3,6 +3,7 @@
 // thread, as OpenMP keeps a team for each thread that ever asked for one.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -34,10 +35,10 @@ class WorkQueue {
   WorkQueue(const WorkQueue&) = delete;
   WorkQueue& operator=(const WorkQueue&) = delete;
 
-  // How many jobs may run at once, each on a thread of its own; 1 at first.
+  // How many jobs may run at once, each on a thread of its own: 1 until this is said, and no fewer than that later.
   void set_threads(int most);
 
-  // False where the system gives no thread.
+  // False where the system gives no thread, or no memory.
   bool submit(Job* job);
 
   // Takes the job with this control out of the queue, where it waits; it is never run then, nor done. Null where it does
@@ -50,7 +51,8 @@ class WorkQueue {
  private:
   bool start();
   void serve();
-  void pause(std::unique_lock<std::mutex>& lock);
+  void wait(std::unique_lock<std::mutex>& lock);
+  void give_back_memory(std::unique_lock<std::mutex>& lock);
   Job* take(const Control& control);
   Job* running(const Control& control) const;
 
@@ -61,8 +63,9 @@ class WorkQueue {
   std::vector<Job*> running_;
   std::vector<std::thread> threads_;
   size_t most_threads_ = 1;
-  size_t idle_ = 0;           // threads that wait for work
-  bool left_memory_ = false;  // since free memory was given back
+  size_t idle_ = 0;                                 // threads that wait for work
+  bool left_memory_ = false;                        // by jobs, since free memory was given back
+  std::chrono::steady_clock::time_point last_end_;  // of a job
   bool ending_ = false;
 
   friend void end_work();

@@ -82,7 +82,7 @@ describe('the result of softmaxJacobian', () => {
     }
     for (const axis of [-2, 0]) {
       expect(() => softmaxJacobian(x, { shape: [2, 2], axis } as object)).toThrow(
-        `Expected the last axis, -1, for axis but received ${axis} of type number`,
+        `Expected the last axis, -1, for axis but received ${axis}`,
       );
     }
   });
