@@ -1,42 +1,21 @@
 // The CUDA kernels themselves, below the addon: bits on the emulated device and on a GPU where there is one, and the
 // launch policy as a function.
-import { execFile, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-
-const program = (name: string) => new URL(`../../build/programs/${name}`, import.meta.url).pathname;
-const run = promisify(execFile);
+import { expectBitsOnEmulated, program } from './cuda-bits.ts';
 
 describe('the kernels on an emulated device', () => {
   const launched = new Set<string>();
-  const regimes = new Map<string, Set<string>>();
+  const regimes = new Map<string, ReadonlySet<string>>();
 
-  it.concurrent.each(['sm_75', 'sm_80', 'sm_90', 'sm_120', 'sm_80 with 2 multiprocessors'])(
+  // test/long/cuda-bits.test.ts has sm_120, which is much as sm_90.
+  it.concurrent.each(['sm_75', 'sm_80', 'sm_90', 'sm_80 with 2 multiprocessors'])(
     'give the bits of the CPU in every regime of %s, with no access that is not theirs to make',
     async (name) => {
-      // With 2 multiprocessors blocks take more than one round of what they loop over.
-      const [device = '', count = '0'] = name.split(' with ');
-      const { stdout, stderr } = await run(program('cuda_bits_emulated'), ['quick'], {
-        env: {
-          ...process.env,
-          SOFTMAX_EMULATED_DEVICE: device,
-          SOFTMAX_EMULATED_MULTIPROCESSORS: String(Number.parseInt(count, 10)),
-        },
-      });
-      expect(stderr).toBe('');
-      const [summary = '', ...lines] = stdout.trim().split('\n');
-      console.log(summary);
-      expect(summary).toMatch(/: [1-9]\d{2,} comparisons, 0 failed$/);
-      // Also where two threads launch a kernel with more and less shared memory at once.
-      expect(lines).toContain('  two threads');
-      const met = lines.flatMap((line) => /^ {2}regime (.*):/.exec(line)?.[1] ?? []);
-      regimes.set(name, new Set(met.map((regime) => regime.replace(/ x\d+$/, ''))));
-      for (const line of lines) {
-        const kernel = /^ {2}kernel (.*): \d+ launches$/.exec(line)?.[1];
-        if (kernel !== undefined)
-          launched.add(kernel.replaceAll('softmax_native::cuda::', '').replaceAll('> >', '>>'));
-      }
+      const found = await expectBitsOnEmulated(name);
+      regimes.set(name, found.regimes);
+      for (const kernel of found.kernels) launched.add(kernel);
     },
     240_000,
   );
@@ -47,7 +26,6 @@ describe('the kernels on an emulated device', () => {
       sm_75: ['block', 'columns', 'shared', 'split', 'split columns', 'stream', 'tile', 'warp'],
       sm_80: ['block', 'columns', 'shared', 'split', 'split columns', 'tile', 'warp'],
       sm_90: ['block', 'cluster', 'columns', 'shared', 'split', 'split columns', 'tile', 'warp'],
-      sm_120: ['block', 'cluster', 'columns', 'shared', 'split', 'split columns', 'tile', 'warp'],
     };
     for (const [device, names] of Object.entries(expected)) {
       expect([...(regimes.get(device) ?? [])].toSorted(), device).toEqual(names);
