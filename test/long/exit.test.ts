@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { clean, programs, run, waitPolicies } from '../lifecycle/child.ts';
 
-const times = Array.from({ length: 5 }, (_, i) => i + 1);
+const times = Array.from({ length: 3 }, (_, i) => i + 1);
 
 describe.each(programs)('a process that %s', (_name, program) => {
   describe.each(waitPolicies)('ends well %s', (_policy, environment) => {
