@@ -1,12 +1,12 @@
 // The errors that callers see: TypeError and RangeError with a `code`, and a text of one form,
-// "Expected <what> for <name> but received <what, of which type>"; and CudaError, which says what failed on a GPU.
+// "Expected <what> for <name> but received <what>"; and CudaError, which says what failed on a GPU.
 import { inspect, types } from 'node:util';
 
 /**
  * The `code` of an error that this package throws.
  *
  * - `ERR_INVALID_ARG_TYPE`: an argument is of a type that is not accepted.
- * - `ERR_UNKNOWN_OPTION`: an option has a name that the function does not know.
+ * - `ERR_UNKNOWN_OPTION`: an option, or a property of one, has a name that the function does not know.
  * - `ERR_OUT_OF_RANGE`: a size, the axis or the number of threads is outside its range.
  * - `ERR_SHAPE_MISMATCH`: a shape and the number of elements do not fit each other, or `out` is too small.
  * - `ERR_OVERLAP`: the result would be written over memory that is still to be read.
@@ -153,7 +153,7 @@ export function nativeLibrary(message: string, cause: unknown): SoftmaxNativeErr
   return withCode(new Error(message, cause === undefined ? {} : { cause }), 'ERR_NATIVE_LIBRARY');
 }
 
-/** What was received, short enough for one line. */
+/** What was received, short enough for one line, but for some unusual values. */
 export function describe(value: unknown): string {
   if (types.isTypedArray(value)) return `${ownOf(value, Symbol.toStringTag)}(${ownOf(value, 'length')})`;
   return inspect(value, {

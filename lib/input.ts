@@ -213,7 +213,7 @@ function readTensor(
 
   const sizes = [...(shape as Shape)];
   if (form === 'shape' && Array.isArray(dims) && !isSameShape(dims as Shape, sizes)) {
-    throw shapeMismatch(`the sizes of ${name}.shape, ${shapeText(sizes)},`, `${name}.dims`, describe(dims));
+    throw shapeMismatch(`the sizes of ${name}.shape, ${describe(sizes)},`, `${name}.dims`, describe(dims));
   }
   checkContiguous(sizes, stride ?? strides, `${name}.stride`);
   if (offset !== undefined && offset !== 0) throw outOfRange('0', `${name}.offset`, offset);
@@ -247,7 +247,7 @@ export function agreed(option: unknown, own: Shape): Shape {
   if (option === undefined) return own;
   if (!Array.isArray(option)) throw invalidType('an array of sizes', 'shape', option);
   if (!isSameShape(option as Shape, own)) {
-    throw shapeMismatch(`the shape of x itself, ${shapeText(own)},`, 'shape', describe(option));
+    throw shapeMismatch(`the shape of x itself, ${describe(own)},`, 'shape', describe(option));
   }
   return own;
 }

@@ -245,7 +245,7 @@ function checkRowLength({ k }: Layout): void {
 
 function readPair(out: unknown): { max?: unknown; argmax?: unknown } {
   if (out === undefined) return nothing;
-  if (typeof out !== 'object' || out === null) throw noPair(out);
+  if (typeof out !== 'object' || out === null || Array.isArray(out)) throw noPair(out);
   const { max, argmax } = out as Record<string, unknown>;
   // Whoever has either is a pair, so that most calls need no look at what else it might be.
   if (max === undefined && argmax === undefined && (types.isTypedArray(out) || isDeviceTensor(out))) {

@@ -30,8 +30,8 @@ using Compute = std::function<Outcome(Control&)>;
 class JobsOfEnvironment;
 
 struct Job : WorkQueue::Job {
-  Job(JobsOfEnvironment* of, Lane in, Compute computation)
-      : WorkQueue::Job(std::make_shared<Control>()), owner(of), lane(in), compute(std::move(computation)) {}
+  Job(JobsOfEnvironment* of, Lane in, int64_t bytes, Compute computation)
+      : WorkQueue::Job(std::make_shared<Control>(), bytes), owner(of), lane(in), compute(std::move(computation)) {}
   void run() override { outcome = compute(*control); }
   void done() override;
 
@@ -56,8 +56,8 @@ class JobsOfEnvironment {
   static JobsOfEnvironment* begin(napi_env env);
 
   // { promise, handle }, or null with an exception pending. The promise gives true when the job is done and false when it
-  // was stopped. Arrays that are null are none.
-  napi_value submit(napi_env env, Lane lane, const napi_value (&arrays)[kMostArrays], Compute compute);
+  // was stopped. Arrays that are null are none; `bytes` are those of all.
+  napi_value submit(napi_env env, Lane lane, const napi_value (&arrays)[kMostArrays], int64_t bytes, Compute compute);
 
   // Where the job waits it is settled at once; where it runs, soon.
   void stop(napi_env env, const Handle& handle);
@@ -110,9 +110,9 @@ void JobsOfEnvironment::end(void* self) {
   jobs.clear();
 }
 
-napi_value JobsOfEnvironment::submit(napi_env env, Lane lane, const napi_value (&arrays)[kMostArrays],
+napi_value JobsOfEnvironment::submit(napi_env env, Lane lane, const napi_value (&arrays)[kMostArrays], int64_t bytes,
                                      Compute compute) {
-  auto* job = new Job(this, lane, std::move(compute));
+  auto* job = new Job(this, lane, bytes, std::move(compute));
   const auto hold = [&] {
     for (size_t i = 0; i < kMostArrays; i++) {
       if (arrays[i] != nullptr && napi_create_reference(env, arrays[i], 1, &job->arrays[i]) != napi_ok) return false;
@@ -212,15 +212,18 @@ Outcome of_gpu(const Control& control, cuda::Error error) {
 
 // Below this a call, on one thread, is over in about a millisecond.
 constexpr int64_t kShortBytes = int64_t{1} << 21;
-// For short calls: each takes little more time than to hand it over, so that several threads of JavaScript are needed to
-// keep more than a few busy.
+// For short calls: one thread of JavaScript, which hands them over and takes their results, keeps hardly more busy.
 constexpr int kMostForShortCalls = 4;
+
+template <class Call>
+int64_t bytes_of(const Call& call) {
+  return call.elements() * static_cast<int64_t>(call.x.element_size());
+}
 
 // Where a call on the CPU is computed. Short ones use one thread, so that their queue needs no team.
 template <class Call>
 Lane lane_of(CpuCall<Call>* call) {
-  const View& x = call->of.x;
-  if (call->of.elements() * static_cast<int64_t>(x.element_size()) < kShortBytes) {
+  if (bytes_of(call->of) < kShortBytes) {
     call->threads = 1;
     return Lane::short_calls;
   }
@@ -236,7 +239,7 @@ napi_value begin(napi_env env, napi_callback_info info) {
   napi_value arrays[kMostArrays] = {};
   if (!call.read(env, info, &arrays)) return nullptr;
   const Lane lane = lane_of(&call);
-  return jobs_of(env, info).submit(env, lane, arrays, [call](Control& control) {
+  return jobs_of(env, info).submit(env, lane, arrays, bytes_of(call.of), [call](Control& control) {
     return Outcome{call.compute(&control), {}};
   });
 }
@@ -249,7 +252,7 @@ napi_value cuda_begin(napi_env env, napi_callback_info info) {
   GpuCall<Call> call;
   napi_value arrays[kMostArrays] = {};
   if (!call.read(env, info, &arrays)) return nullptr;
-  return jobs_of(env, info).submit(env, Lane::gpu, arrays, [call](Control& control) {
+  return jobs_of(env, info).submit(env, Lane::gpu, arrays, bytes_of(call.of), [call](Control& control) {
     return of_gpu(control, call.compute(gpu_environment(), &control));
   });
 }
@@ -268,7 +271,7 @@ napi_value set_threads(napi_env env, napi_callback_info info) {
 
 // cudaLook(): looks for GPUs, which loads the driver.
 napi_value cuda_look(napi_env env, napi_callback_info info) {
-  return jobs_of(env, info).submit(env, Lane::gpu, {}, [](Control& control) {
+  return jobs_of(env, info).submit(env, Lane::gpu, {}, 0, [](Control& control) {
     static_cast<void>(gpu_environment());
     return of_gpu(control, {});
   });
@@ -279,7 +282,7 @@ napi_value cuda_start(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   int device;
   if (!read_device(env, arguments[0], &device)) return nullptr;
-  return jobs_of(env, info).submit(env, Lane::gpu, {}, [=](Control& control) {
+  return jobs_of(env, info).submit(env, Lane::gpu, {}, 0, [=](Control& control) {
     cuda::Costs costs{};
     return of_gpu(control, cuda::costs(gpu_environment(), device, &costs));
   });

@@ -20,9 +20,11 @@ namespace {
 
 constexpr int kLanes = 4;
 
-// Programs that make calls again and again make them within this; in a pause as long as that nobody minds the few
-// milliseconds in which the heap is searched.
+// Free memory is searched for and given back in a pause as long as this, as programs that make calls again and again make
+// them within it, and only after calls whose arrays were as large as this together: the heap is locked meanwhile, for
+// milliseconds, or a tenth of a second where a program has left a gigabyte in small pieces.
 constexpr std::chrono::seconds kPause{1};
+constexpr int64_t kWorthASearch = int64_t{1} << 28;
 
 // Jobs of any queue that are under way.
 std::atomic<int> busy{0};
@@ -109,13 +111,13 @@ void WorkQueue::serve() {
     busy++;
     job->run();
     busy--;
+    const int64_t bytes = job->bytes_of_arrays;
     lock.lock();
     // Under the lock, so that whoever asks for this job finds it running or done.
     if (!ending_) job->done();
     running_.erase(std::find(running_.begin(), running_.end(), job));
     last_end_ = std::chrono::steady_clock::now();
-    // Short calls leave little, and are often made again after a pause.
-    left_memory_ = this != &work_queue(Lane::short_calls);
+    left_bytes_ += bytes;
     is_done_.notify_all();
   }
 }
@@ -125,7 +127,7 @@ void WorkQueue::wait(std::unique_lock<std::mutex>& lock) {
   const auto is_over = [this] { return ending_ || !waiting_.empty(); };
   idle_++;
   while (!is_over()) {
-    if (!left_memory_) {
+    if (left_bytes_ < kWorthASearch) {
       has_work_.wait(lock);
       continue;
     }
@@ -142,10 +144,12 @@ void WorkQueue::wait(std::unique_lock<std::mutex>& lock) {
 }
 
 void WorkQueue::give_back_memory(std::unique_lock<std::mutex>& lock) {
-  left_memory_ = false;
+  left_bytes_ = 0;
+  idle_--;
   lock.unlock();
   give_back_free_memory();
   lock.lock();
+  idle_++;
 }
 
 WorkQueue::Job* WorkQueue::running(const Control& control) const {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -20,7 +21,8 @@ class WorkQueue {
   // A job belongs to whoever submits it, and must live until done() has been called, or remove() or stop() has returned.
   class Job {
    public:
-    explicit Job(std::shared_ptr<Control> of) : control(std::move(of)) {}
+    // `bytes` of arrays that it reads and writes.
+    Job(std::shared_ptr<Control> of, int64_t bytes) : control(std::move(of)), bytes_of_arrays(bytes) {}
     virtual ~Job() = default;
     // Both are called on a thread of the queue. run() should end soon when the control says that it was stopped; after done()
     // the queue does not know the job any more, and done() may let another thread delete it.
@@ -28,6 +30,7 @@ class WorkQueue {
     virtual void done() = 0;
 
     const std::shared_ptr<Control> control;
+    const int64_t bytes_of_arrays;
   };
 
   // Queues are never destroyed: their threads run until the process ends.
@@ -64,7 +67,7 @@ class WorkQueue {
   std::vector<std::thread> threads_;
   size_t most_threads_ = 1;
   size_t idle_ = 0;                                 // threads that wait for work
-  bool left_memory_ = false;                        // by jobs, since free memory was given back
+  int64_t left_bytes_ = 0;                          // of arrays of jobs that were done since free memory was given back
   std::chrono::steady_clock::time_point last_end_;  // of a job
   bool ending_ = false;
 

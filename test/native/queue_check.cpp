@@ -25,7 +25,7 @@ constexpr int64_t kRows = 2000, kClasses = 100;
 
 struct Softmax : WorkQueue::Job {
   Softmax(const std::vector<float>& logits, Lane lane)
-      : WorkQueue::Job(std::make_shared<Control>()),
+      : WorkQueue::Job(std::make_shared<Control>(), 2 * static_cast<int64_t>(logits.size() * sizeof(float))),
         x(logits),
         y(logits.size()),
         threads(lane == Lane::team_calls ? 2 : 1) {}

@@ -299,7 +299,11 @@ describe.each(operations)('$name', ({ call, withOut }) => {
       const data = new Float32Array(6);
       expectRefusal(
         () => call({ data, shape: [2, 3], dims: [3, 2] }),
-        shapeMismatch('Expected the sizes of x.shape, [2, 3], for x.dims but received [ 3, 2 ]'),
+        shapeMismatch('Expected the sizes of x.shape, [ 2, 3 ], for x.dims but received [ 3, 2 ]'),
+      );
+      expectRefusal(
+        () => call({ data, shape: [Symbol('two'), 3], dims: [2, 3] }),
+        shapeMismatch('Expected the sizes of x.shape, [ Symbol(two), 3 ], for x.dims but received [ 2, 3 ]'),
       );
       expect(call({ data, shape: [2, 3], dims: [2, 3] })).toHaveProperty('shape');
     });
@@ -309,7 +313,7 @@ describe.each(operations)('$name', ({ call, withOut }) => {
       for (const shape of [[3, 2], [6], [2, 3, 1]]) {
         expectRefusal(
           () => call(rows, { shape }),
-          shapeMismatch(/^Expected the shape of x itself, \[2, 3\], for shape/),
+          shapeMismatch(/^Expected the shape of x itself, \[ 2, 3 \], for shape/),
         );
         expectRefusal(
           () => call({ data: new Float32Array(6), dims: [2, 3] }, { shape }),
@@ -451,6 +455,11 @@ describe('rowMax refuses', () => {
       'an array for out',
       { out: new Float32Array(2) },
       wrongType(/^Expected an object \{ max, argmax \} for out but received Float32Array/),
+    ],
+    [
+      'no arrays for out',
+      { out: [] },
+      wrongType('Expected an object { max, argmax } for out but received []'),
     ],
     [
       'a misspelt array of out',
