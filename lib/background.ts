@@ -11,11 +11,11 @@ import { gpuOf, type DeviceTensor, type Dtype } from './tensor.ts';
 /** What the functions of `softmax-native/promises` take beside the options of the synchronous ones. */
 export interface BackgroundOptions {
   /**
-   * An AbortSignal. It stops the call: its promise is rejected with an AbortError (code `ABORT_ERR`, `cause` the signal's reason) as soon as
-   * nothing uses its memory any more, some milliseconds later, or when a longer step that is under way is done: 128
-   * columns along another axis, a row of rowMax, a piece of an array on a GPU. What `out`
-   * then holds is not known where it is shared memory; other arrays are as they were. A call on a tensor is not stopped
-   * once it has begun.
+   * An AbortSignal. It stops the call: its promise is rejected with an AbortError (code `ABORT_ERR`, `cause` the
+   * signal's reason) as soon as nothing uses its memory any more, some milliseconds later, or when a longer step that is
+   * under way is done: 128 columns along another axis, a row of rowMax, a piece of an array on a GPU. What `out` then
+   * holds is not known where it is shared memory; other arrays are as they were. A call on a tensor is not stopped once
+   * it has begun.
    */
   signal?: Signal | undefined;
   /**

@@ -135,9 +135,9 @@ export class DeviceTensor<D extends Dtype = FloatDtype> {
    * Work of other code on the memory must have ended (cudaStreamSynchronize): calls here use a stream of their own.
    *
    * @param pointer - the address on the GPU, a multiple of the element's size; of 16, the fastest loads are used
-   * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_UNKNOWN_OPTION` and RangeError `ERR_OUT_OF_RANGE` for other arguments; Error
-   *   `ERR_CUDA_UNAVAILABLE` for a GPU that cannot be used; CudaError `ERR_CUDA`, with cudaErrorInvalidDevicePointer
-   *   for an address that is not memory of the GPU
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_UNKNOWN_OPTION` and RangeError `ERR_OUT_OF_RANGE` for other
+   *   arguments; Error `ERR_CUDA_UNAVAILABLE` for a GPU that cannot be used; CudaError `ERR_CUDA`, with
+   *   cudaErrorInvalidDevicePointer for an address that is not memory of the GPU
    */
   static fromPointer<D extends Dtype = 'float32'>(
     pointer: bigint,

@@ -75,7 +75,7 @@ class WorkQueue {
 };
 
 // The queues of a process. Short calls do not wait for long ones, and neither for a GPU. Of long calls, those that use one
-// thread run beside each other, and each of the others has the processors for itself.
+// thread run beside each other, and the others, which share a team, follow each other.
 enum class Lane { short_calls, one_thread_calls, team_calls, gpu };
 WorkQueue& work_queue(Lane lane);
 
