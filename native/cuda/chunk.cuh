@@ -416,24 +416,40 @@ struct Columns {
   }
 };
 
-// The sum of the n <= 1024 columns of a chunk in shared memory, by the lanes of a warp.
-template <class T>
-__device__ SOFTMAX_NOINLINE PartialSum<T> sum_of_shared(const T* chunk, int n, T shift) {
-  const int t = lane_of_thread();
+// The largest of the n logits in shared memory, of which at(column) are the places, in every lane of a warp.
+template <class T, class At>
+__device__ __forceinline__ T largest_in_shared(At at, int n) {
   T max = -infinity<T>();
-  for (int column = t; column < n; column += kWarpLanes) max = larger_logit(chunk[column], max);
-  ChunkSum<T, 1, WholeWarp> sum(largest_of_lanes(max, kWarpLanes), shift);
+  for (int column = lane_of_thread(); column < n; column += kWarpLanes) max = larger_logit(*at(column), max);
+  return largest_of_lanes(max, kWarpLanes);
+}
+
+// The sum of the n <= 1024 logits of a chunk in shared memory, of which at(column) are the places and `max` is the
+// largest, in every lane of a warp. keep(column, term) gets their exponentials.
+template <class T, class At, class Keep>
+__device__ __forceinline__ PartialSum<T> sum_in_shared(At at, int n, T max, T shift, Keep keep) {
+  ChunkSum<T, 1, WholeWarp> sum(max, shift);
 #pragma unroll 1
-  for (int first = 0; first < n; first += kLanes) {
+  for (int first = lane_of_thread(); first - lane_of_thread() < n; first += kLanes) {
     T logits[kGroup];
 #pragma unroll
     for (int i = 0; i < kGroup; i++) {
-      const int column = first + i * kWarpLanes + t;
-      logits[i] = column < n ? chunk[column] : -infinity<T>();
+      const int column = first + i * kWarpLanes;
+      logits[i] = column < n ? *at(column) : -infinity<T>();
     }
-    sum.add(logits, kGroup, [](int, Pair<T>) {});
+    sum.add(logits, kGroup, [&](int i, Pair<T> term) {
+      const int column = first + i * kWarpLanes;
+      if (column < n) keep(column, term);
+    });
   }
   return sum.total(WholeWarp());
+}
+
+// The same, of adjacent logits.
+template <class T>
+__device__ SOFTMAX_NOINLINE PartialSum<T> sum_of_shared(const T* chunk, int n, T shift) {
+  const auto at = [&](int column) { return chunk + column; };
+  return sum_in_shared(at, n, largest_in_shared<T>(at, n), shift, [](int, Pair<T>) {});
 }
 
 // The probabilities of one logit for each of the order's lanes, of which `n` are there: with all of them nothing is

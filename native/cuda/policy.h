@@ -57,6 +57,7 @@ struct Plan {
   int64_t tile_outer;        // tile, columns: a block's rows are tile_outer x tile_inner
   int64_t tile_inner;        //
   int64_t stride;            // in shared memory: of a tile from element to element of a row, of columns from row to row
+  int64_t tail_offset;       // tile: elements from a logit in shared memory to the second half of its exponential, or 0
   int64_t chunks_per_block;  // of a row
   int64_t chunks_per_slot;   // chunks that one warp sums one after the other: a power of two, 32 at most
   int64_t slices;            // split, split columns: the pieces of a row
@@ -98,9 +99,9 @@ constexpr int64_t power_of_two_from(int64_t n) {
 // together, which no GPU has to be asked for.
 constexpr int stream_warps(int64_t element_size) { return element_size == 4 ? 8 : 4; }
 
-// Elements that a thread loads before it waits for the first, where copies go through registers: of columns (load_tile),
-// where each takes three registers, for itself and its places; of a chunk (copy_chunk), half of it, as all of it would
-// take the registers of half the warps.
+// Elements that a thread loads before it waits for the first, where copies go through registers: of columns
+// (column_tile.cuh), where each takes three registers, for itself and its places; of a chunk (copy_chunk), half of it,
+// as all of it would take the registers of half the warps.
 constexpr int kTileLoads = 8;
 constexpr int kChunkLoads = 16;
 
@@ -139,15 +140,14 @@ constexpr int64_t kSystemShared = 1024;  // of every block's shared memory
 // The most registers that a thread of a regime's kernels needs (bench/results/kernel-resources.json, with which a test
 // compares these).
 constexpr int64_t registers_per_thread(const Plan& plan, int64_t element_size, int compute_capability) {
-  const bool wide = element_size == 8, newest = compute_capability >= 100;
+  const bool wide = element_size == 8;
   switch (plan.regime) {
     case Regime::tile:
       if (wide) {
-        return plan.elements == 2   ? 60
-               : plan.elements == 4 ? 81
-               : plan.elements < 32 ? compute_capability < 90 && plan.elements == 8 ? 100 : 126
-               : newest             ? 224
-                                    : 168;
+        return plan.elements == 2                                                       ? 60
+               : plan.elements == 4                                                     ? 81
+               : compute_capability < 90 && plan.elements == 8 && plan.tail_offset == 0 ? 100
+                                                                                        : 126;
       }
       if (plan.elements == 32) return plan.stride == 1 ? 128 : 168;
       return plan.elements == 2 ? 40 : plan.elements == 4 ? 53 : plan.elements == 8 ? 64 : 80;
@@ -224,22 +224,51 @@ constexpr int64_t slot_bytes(int64_t element_size, int64_t slots) {
 // The chunks that a warp sums one after the other, so that `chunks` of them need no more than kSlots slots.
 constexpr int64_t chunks_per_slot(int64_t chunks) { return power_of_two_from(ceil_div(chunks, kSlots)); }
 
-// Rows of columns in shared memory, an odd number of elements apart: neither the lanes of a warp that read adjacent
-// columns nor those that write adjacent rows meet in the 32 banks.
-constexpr int64_t tile_stride(int64_t k) { return k | 1; }
+// Elements from row to row of columns in shared memory: k, and what leads so far past a multiple of all banks that the
+// lanes which are served together, each with the next of `width` adjacent rows and then the next element of all, meet
+// different ones.
+constexpr int64_t column_stride(int64_t k, int64_t width, int64_t element_size) {
+  const int64_t lanes = 128 / element_size;
+  return k + (ceil_div(lanes, width) + lanes - k % lanes) % lanes;
+}
 
 // The width of tiles of the inner axis, of `most_columns` at most, as even as whole sectors allow where rows of the
 // inner axis consist of such.
 constexpr int64_t even_width(int64_t inner, int64_t most_columns, int64_t element_size) {
   const int64_t sector = 32 / element_size;
   const int64_t even = ceil_div(inner, ceil_div(inner, most_columns));
-  return inner % sector == 0 ? ceil_div(even, sector) * sector : even;
+  return inner % sector == 0 && most_columns >= sector ? ceil_div(even, sector) * sector : even;
 }
 
 // Elements from line to line of a tile of columns, of which each warp takes `columns` at a time: an odd multiple of
 // those, so that the lanes of a column, which read further lines, meet other banks.
 constexpr int64_t line_stride(int64_t width, int64_t columns) {
   return columns == 32 ? width : (ceil_div(width, columns) | 1) * columns;
+}
+
+// Rows of float64 of which a lane has more than 8 columns: their exponentials, of two numbers each, wait for the row's
+// sum in shared memory, the first half in the logit's place.
+constexpr bool terms_in_memory(int64_t k, int64_t element_size) { return element_size == 8 && k > 256; }
+
+// Where the rows of a tile lie in shared memory: `wanted` of them in one span of the array, which may begin anywhere, if
+// they are contiguous or `width` holds the whole inner axis, and else lines of `width` adjacent columns at most.
+inline void place_tile(Plan& plan, Layout layout, int64_t wanted, int64_t width, int64_t element_size) {
+  const int64_t k = layout.k, inner = layout.inner;
+  int64_t bytes = 0;
+  plan.tile_inner = even_width(inner, width, element_size);
+  if (plan.tile_inner == inner) {
+    plan.stride = inner;
+    plan.tile_outer = least(most(1, wanted / inner), layout.outer);
+    bytes = ceil_div(plan.tile_outer * inner * k * element_size, 128) * 128 + 16;
+  } else {
+    plan.stride = line_stride(plan.tile_inner, 32 / plan.lanes_per_row);
+    plan.tile_outer = 1;
+    bytes = k * plan.stride * element_size;
+  }
+  const bool in_memory = terms_in_memory(k, element_size);
+  plan.tail_offset = in_memory ? bytes / element_size : 0;
+  plan.shared_bytes = in_memory ? 2 * bytes : bytes;
+  plan.rows_per_block = plan.tile_outer * plan.tile_inner;
 }
 
 // Tiles: k up to 1024. A block's rows lie in shared memory in the array's own order, so that they are copied there and
@@ -249,15 +278,20 @@ inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& de
   Plan plan{};
   plan.regime = Regime::tile;
   plan.blocks_per_row = 1;
-  // Small blocks: while one copies, others compute.
-  plan.warps = 4;
+  const bool in_memory = terms_in_memory(k, element_size);
+  const int64_t row_bytes = k * element_size * (in_memory ? 2 : 1);
+  const auto four_fit = [&](int64_t rows_of_block) {
+    return 4 * (rows_of_block * row_bytes + 16 + kSystemShared) <= device.shared_per_multiprocessor;
+  };
   // Up to 32 columns of float32 in a lane: what a row takes beside its exponentials is then little for each of them. Of
   // float64, which needs twice the registers or more, 8 as far as 32 lanes go.
-  const int64_t most_elements = element_size == 4 || k > 512 ? 32 : k > 256 ? 16 : 8;
+  const int64_t most_elements = element_size == 4 ? 32 : 8;
   plan.elements = static_cast<int>(least(power_of_two_from(most(k, 2)), most_elements));
-  plan.lanes_per_row = static_cast<int>(power_of_two_from(ceil_div(k, plan.elements)));
-  // No fewer rows than there are lanes to work on them, so far as the batch is large enough to keep every block busy.
-  const int64_t groups = plan.warps * 32 / plan.lanes_per_row;
+  plan.lanes_per_row = static_cast<int>(least(32, power_of_two_from(ceil_div(k, plan.elements))));
+  // Small blocks: while one copies, others compute. No fewer rows than there are lanes to work on them, so far as the
+  // batch is large enough to keep every block busy.
+  const bool two_rows = in_memory && !four_fit(4);
+  const int64_t groups = two_rows ? 2 : 4 * 32 / plan.lanes_per_row;
   // Where lanes have few columns for what each does beside them, or float64, a block computes for longer: it is worth
   // more that others have much on its way meanwhile. (On an H100 65 columns reach 0.86 of a copy with 16 KB, 0.92 with 32
   // KB; 64 and 100 columns 0.97 and 0.98 with either.) Four blocks of it must fit.
@@ -266,27 +300,20 @@ inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& de
   const int64_t tile_bytes =
       computes_long && device.shared_per_multiprocessor >= 4 * 36 * 1024 ? 32 * 1024 : bytes_of_tile(device);
   const int64_t share = ceil_div(rows, 2 * device.multiprocessors);
-  int64_t wanted = least(ceil_div(tile_bytes, k * element_size), most(groups, share));
+  int64_t wanted = least(ceil_div(tile_bytes, row_bytes), most(groups, share));
   // Of whole rounds of all lanes: rather one more, if four blocks of it fit a multiprocessor.
   const int64_t rounded_up = ceil_div(wanted, groups) * groups;
-  const bool fits = 4 * (rounded_up * k * element_size + 16 + kSystemShared) <= device.shared_per_multiprocessor;
-  wanted = fits ? rounded_up : most(1, (wanted + groups / 2) / groups) * groups;
-  // Whole lines of 128 bytes of the inner axis where they fit, never less than a sector.
+  const int64_t rounded = (wanted + (in_memory ? 0 : groups / 2)) / groups * groups;
+  wanted = four_fit(rounded_up) ? rounded_up : most(groups, rounded);
+  // Whole lines of 128 bytes of the inner axis where they fit, never less than a sector that has room.
   const int64_t line = 128 / element_size, most_bytes = most(kColumnTileBytes, 2 * tile_bytes);
   int64_t width = 32 / element_size;
-  while (width < wanted && 2 * width * k * element_size <= most_bytes) width = width < line ? 2 * width : width + line;
-  plan.tile_inner = even_width(inner, width, element_size);
-  if (plan.tile_inner == inner) {
-    // Contiguous rows, or all columns of one outer index or more: one span of the array, which may begin anywhere.
-    plan.stride = inner;
-    plan.tile_outer = least(most(1, wanted / inner), layout.outer);
-    plan.shared_bytes = ceil_div(plan.tile_outer * inner * k * element_size, 128) * 128 + 16;
-  } else {
-    plan.stride = line_stride(plan.tile_inner, 32 / plan.lanes_per_row);
-    plan.tile_outer = 1;
-    plan.shared_bytes = k * plan.stride * element_size;
-  }
-  plan.rows_per_block = plan.tile_outer * plan.tile_inner;
+  while (width < wanted && 2 * width * row_bytes <= most_bytes) width = width < line ? 2 * width : width + line;
+  place_tile(plan, layout, wanted, width, element_size);
+  for (; plan.shared_bytes > device.shared_per_block; width /= 2)
+    place_tile(plan, layout, wanted, width / 2, element_size);
+  // Warps without a row help where copies go through registers.
+  plan.warps = two_rows && plan.rows_per_block == 2 && has_async_copies(device.compute_capability) ? 2 : 4;
   plan.blocks = ceil_div(layout.outer, plan.tile_outer) * ceil_div(inner, plan.tile_inner);
   return plan;
 }
@@ -431,7 +458,7 @@ inline Plan split_columns(Layout layout, int64_t element_size, const DevicePrope
   plan.regime = Regime::split_columns;
   take_columns(plan, layout, element_size);
   plan.warps = static_cast<int>(plan.rows_per_block);
-  plan.stride = tile_stride(kChunkColumns);
+  plan.stride = column_stride(kChunkColumns, plan.tile_inner, element_size);
   cut_into_slices(plan, layout.k, column_tiles(plan, layout), device);
   plan.shared_bytes = plan.rows_per_block * plan.stride * element_size;
   return plan;
@@ -450,7 +477,7 @@ inline Plan columns(Layout layout, int64_t element_size, const DeviceProperties&
   const auto spread_over = [&](int blocks) {
     plan.blocks_per_row = blocks;
     plan.chunks_per_block = ceil_div(chunks, blocks);
-    plan.stride = tile_stride(least(layout.k, plan.chunks_per_block * kChunkColumns));
+    plan.stride = column_stride(least(layout.k, plan.chunks_per_block * kChunkColumns), plan.tile_inner, element_size);
     plan.rows_per_block = plan.tile_outer * plan.tile_inner;
     // The logits, the sums of all chunks, and the rows' totals.
     const int64_t logits_bytes = ceil_div(plan.rows_per_block * plan.stride * element_size, 16) * 16;
@@ -492,9 +519,9 @@ inline double instructions_per_element(const Plan& plan, Layout layout) {
     case Regime::split:
       return 91;
     case Regime::columns:
-      return 91 + 65;
+      return 91 + 17;  // to shared memory and back, counted in the code for 9.0
     case Regime::split_columns:
-      return 91 + 33 + 65;  // copied to shared memory twice
+      return 91 + 10 + 17;  // to shared memory twice
   }
   return 0;
 }
@@ -573,7 +600,7 @@ inline Prediction predict(const Plan& plan, Layout layout, int64_t element_size,
   // What the level-2 cache serves costs about half of what the memory does.
   const double cached = reads_twice ? (3 - result.passes) / 2 : 0;
   const double moving = bytes * (result.passes + cached) / rate;
-  // Of float64 all plans compute every exponential twice: there is nothing to choose.
+  // Of float64 all plans that there are for a length compute its exponentials as often: there is nothing to choose.
   const double elements = element_size == 4 ? bytes / size : 0;
   const double computing = elements * instructions_per_element(plan, layout) / (kInstructionRate * busy);
   result.seconds = 2e-6 * launches + (moving > computing ? moving : computing);

@@ -2,45 +2,39 @@
 // cluster, holds its chunks of adjacent rows in shared memory, as a tile does shorter ones: read once, in the order of
 // the array.
 #include "chunk.cuh"
+#include "column_tile.cuh"
 #include "launch.h"
 #include "regimes.h"
-#include "rows_in_tiles.cuh"
 
 namespace softmax_native::cuda {
 
 // A tile of rows, whose chunks are dealt to the blocks of a cluster.
-struct TileOfBlocks {
-  Tiling tiling;
+struct TilesOfBlocks {
+  ColumnTiles tiles;
   int blocks;
   int chunks;            // of a row
   int chunks_per_block;  // the last block may have fewer, and those after it none
-  Divisor by_columns;    // that a block holds of a row
-  Divisor by_last_columns;
 
-  TileOfBlocks(Layout layout, const Plan& plan)
-      : tiling(layout, plan),
+  TilesOfBlocks(Layout layout, const Plan& plan)
+      : tiles(layout, plan),
         blocks(plan.blocks_per_row),
         chunks(static_cast<int>(policy::ceil_div(layout.k, kChunk))),
-        chunks_per_block(static_cast<int>(plan.chunks_per_block)),
-        by_columns(policy::least(layout.k, plan.chunks_per_block * kChunk)),
-        by_last_columns((layout.k - 1) % (plan.chunks_per_block * kChunk) + 1) {}
+        chunks_per_block(static_cast<int>(plan.chunks_per_block)) {}
 };
 
 template <class T>
-__global__ void __launch_bounds__(512, 1) column_softmax(const T* x, T* y, TileOfBlocks deal) {
-  const Tile tile(deal.tiling, blockIdx.x / static_cast<unsigned>(deal.blocks));
+__global__ void __launch_bounds__(512, 1) column_softmax(const T* x, T* y, TilesOfBlocks deal) {
+  const ColumnTile tile(deal.tiles, blockIdx.x / static_cast<unsigned>(deal.blocks));
   const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(deal.blocks));
   const int first_chunk = rank * deal.chunks_per_block;
   const int chunks = first_chunk < deal.chunks ? smaller(deal.chunks_per_block, deal.chunks - first_chunk) : 0;
-  const bool last = first_chunk + chunks == deal.chunks;
-  const Divisor by_n = last ? deal.by_last_columns : deal.by_columns;
-  const int n = static_cast<int>(by_n.divisor);
   const int64_t first_column = static_cast<int64_t>(first_chunk) * kChunk;
+  const int n = static_cast<int>(smaller(deal.tiles.layout.k - first_column, static_cast<int64_t>(chunks) * kChunk));
   const int rows = tile.rows();
 
   T* const logits = reinterpret_cast<T*>(shared_memory());
   const int logits_bytes =
-      deal.tiling.tile_outer * deal.tiling.tile_inner * deal.tiling.stride * static_cast<int>(sizeof(T));
+      deal.tiles.tile_outer * deal.tiles.tile_inner * deal.tiles.stride * static_cast<int>(sizeof(T));
   // The sums of all chunks of each row, of which every block has a copy, and the row's total.
   PartialSum<T>* const sums = reinterpret_cast<PartialSum<T>*>(shared_memory() + (logits_bytes + 15) / 16 * 16);
   PartialSum<T>* const totals = sums + rows * deal.chunks;
@@ -49,11 +43,11 @@ __global__ void __launch_bounds__(512, 1) column_softmax(const T* x, T* y, TileO
   const auto for_chunks = [&](auto use) {
     for (int task = warp_of_thread(); task < rows * chunks; task += warps_of_block()) {
       const int row = task % rows, chunk = task / rows;
-      use(row, chunk, logits + row * deal.tiling.stride + chunk * kChunk, smaller(n - chunk * kChunk, kChunk));
+      use(row, chunk, logits + row * deal.tiles.stride + chunk * kChunk, smaller(n - chunk * kChunk, kChunk));
     }
   };
 
-  if (chunks > 0) load_tile(x + tile.first, logits, deal.tiling, tile, first_column, by_n);
+  if (chunks > 0) tile.load(x, logits, first_column, n);
   const BlocksOfRow blocks{deal.blocks};
   blocks.wait_for_all();
   // Nearly every row needs no shift; whether one does is known with the sums, which are then taken again.
@@ -78,13 +72,13 @@ __global__ void __launch_bounds__(512, 1) column_softmax(const T* x, T* y, TileO
     write_probabilities<T, 1>(of_row, of_row, columns, scale_of(totals[row], shift_of_total(row)));
   });
   __syncthreads();
-  if (chunks > 0) store_tile(y + tile.first, logits, deal.tiling, tile, first_column, by_n);
+  if (chunks > 0) tile.store(y, logits, first_column, n);
 }
 
 template <class T>
 cudaError_t softmax_columns(const T* x, T* y, Layout layout, const Plan& plan, cudaStream_t stream) {
   return launch(column_softmax<T>, plan.blocks, plan.warps * kWarpLanes, plan.shared_bytes, plan.blocks_per_row, stream,
-                x, y, TileOfBlocks(layout, plan));
+                x, y, TilesOfBlocks(layout, plan));
 }
 
 cudaError_t launchable_cluster(const DeviceProperties& device, int wanted, int* blocks) {

@@ -2,26 +2,24 @@
 // block takes as many adjacent ones as one transaction reads together, through tiles of one chunk of each in shared
 // memory, a warp for each row; rows are cut into slices as in the regime `split`, with the same three launches.
 #include "chunk.cuh"
+#include "column_tile.cuh"
 #include "regimes.h"
-#include "rows_in_tiles.cuh"
 
 namespace softmax_native::cuda {
 
 struct ColumnSlices {
-  Tiling tiling;
+  ColumnTiles tiling;
   int64_t chunks_per_slice;
   unsigned slices;  // of a row
   unsigned tiles;   // neighbours among which work at the same time: they share lines
-  Divisor by_chunk;
-  Divisor by_last_chunk;
 
   __device__ __forceinline__ uint32_t tile() const { return blockIdx.x % tiles; }
   __device__ __forceinline__ uint32_t slice() const { return blockIdx.x / tiles; }
   __device__ __forceinline__ int64_t first_chunk() const { return slice() * chunks_per_slice; }
   __device__ __forceinline__ int64_t chunks() const { return (tiling.layout.k + kChunk - 1) / kChunk; }
   __device__ __forceinline__ int64_t last_chunk() const { return smaller(first_chunk() + chunks_per_slice, chunks()); }
-  __device__ __forceinline__ Divisor columns_of(int64_t chunk) const {
-    return chunk == chunks() - 1 ? by_last_chunk : by_chunk;
+  __device__ __forceinline__ int columns_of(int64_t chunk) const {
+    return static_cast<int>(smaller(tiling.layout.k - chunk * kChunk, static_cast<int64_t>(kChunk)));
   }
   // The place of a row's sums: those of all its slices are adjacent.
   __device__ __forceinline__ int64_t sums_of(int row) const {
@@ -34,8 +32,7 @@ template <class T>
 __global__ void __launch_bounds__(256, 1)
     column_sums(const T* x, PartialSum<T>* sums, ColumnSlices slices, bool again) {
   T* const memory = reinterpret_cast<T*>(shared_memory());
-  const Tiling& tiling = slices.tiling;
-  const Tile tile(tiling, slices.tile());
+  const ColumnTile tile(slices.tiling, slices.tile());
   const int t = lane_of_thread(), row = warp_of_thread();
   const bool has_row = row < tile.rows();
   PartialSum<T>* const of_row = sums + slices.sums_of(row);
@@ -54,10 +51,10 @@ __global__ void __launch_bounds__(256, 1)
 
   WarpTree<T> tree;
   for (int64_t chunk = slices.first_chunk(); chunk < slices.last_chunk(); chunk++) {
-    const Divisor by_n = slices.columns_of(chunk);
-    load_tile(x + tile.first, memory, tiling, tile, chunk * kChunk, by_n);
+    const int n = slices.columns_of(chunk);
+    tile.load(x, memory, chunk * kChunk, n);
     __syncthreads();
-    if (has_row) tree.push(sum_of_shared(memory + row * tiling.stride, static_cast<int>(by_n.divisor), shift));
+    if (has_row) tree.push(sum_of_shared(memory + row * slices.tiling.stride, n, shift));
     __syncthreads();
   }
   const PartialSum<T> total = tree.total();
@@ -74,8 +71,7 @@ template <class T>
 __global__ void __launch_bounds__(256, 1)
     column_probabilities(const T* x, T* y, const PartialSum<T>* sums, ColumnSlices slices) {
   T* const memory = reinterpret_cast<T*>(shared_memory());
-  const Tiling& tiling = slices.tiling;
-  const Tile tile(tiling, slices.tile());
+  const ColumnTile tile(slices.tiling, slices.tile());
   const int row = warp_of_thread();
   const bool has_row = row < tile.rows();
 
@@ -83,15 +79,15 @@ __global__ void __launch_bounds__(256, 1)
   if (has_row) total = tree_of_slices(sums + slices.sums_of(row), static_cast<int>(slices.slices));
   const RowScale<T> scale = scale_of(total, shift_of_row(total.max));
   for (int64_t chunk = slices.first_chunk(); chunk < slices.last_chunk(); chunk++) {
-    const Divisor by_n = slices.columns_of(chunk);
-    load_tile(x + tile.first, memory, tiling, tile, chunk * kChunk, by_n);
+    const int n = slices.columns_of(chunk);
+    tile.load(x, memory, chunk * kChunk, n);
     __syncthreads();
     if (has_row) {
-      T* const column = memory + row * tiling.stride;
-      write_probabilities<T, 1>(column, column, static_cast<int>(by_n.divisor), scale);
+      T* const column = memory + row * slices.tiling.stride;
+      write_probabilities<T, 1>(column, column, n, scale);
     }
     __syncthreads();
-    store_tile(y + tile.first, memory, tiling, tile, chunk * kChunk, by_n);
+    tile.store(y, memory, chunk * kChunk, n);
     __syncthreads();
   }
 }
@@ -100,13 +96,8 @@ template <class T>
 cudaError_t softmax_split_columns(const T* x, T* y, Layout layout, const Plan& plan, void* workspace,
                                   cudaStream_t stream) {
   const auto sums = static_cast<PartialSum<T>*>(workspace);
-  const int64_t last = layout.k % kChunk;
-  const ColumnSlices slices{Tiling(layout, plan),
-                            plan.chunks_per_block,
-                            static_cast<unsigned>(plan.slices),
-                            static_cast<unsigned>(plan.blocks / plan.slices),
-                            Divisor(kChunk),
-                            Divisor(last == 0 ? kChunk : last)};
+  const ColumnSlices slices{ColumnTiles(layout, plan), plan.chunks_per_block, static_cast<unsigned>(plan.slices),
+                            static_cast<unsigned>(plan.blocks / plan.slices)};
   const int threads = plan.warps * kWarpLanes;
   cudaError_t error =
       launch(column_sums<T>, plan.blocks, threads, plan.shared_bytes, 1, stream, x, sums, slices, false);

@@ -13,6 +13,7 @@ struct Tiles {
   int outer;  // of a tile; the last may have fewer
   int inner;
   int stride;  // from element to element of a row
+  int tails;   // from a logit in shared memory to the second half of its exponential
   uint32_t inner_tiles;
   Divisor by_inner;
 
@@ -21,6 +22,7 @@ struct Tiles {
         outer(static_cast<int>(plan.tile_outer)),
         inner(static_cast<int>(plan.tile_inner)),
         stride(static_cast<int>(plan.stride)),
+        tails(static_cast<int>(plan.tail_offset)),
         inner_tiles(static_cast<uint32_t>(policy::ceil_div(array.inner, plan.tile_inner))),
         by_inner(plan.tile_inner) {}
 
@@ -29,8 +31,27 @@ struct Tiles {
 
 // Blocks of a multiprocessor, which limit a thread's registers.
 constexpr int blocks_of_tiles(int element_size, int elements, bool contiguous) {
-  if (element_size == 8) return elements == 32 ? 2 : 4;
+  if (element_size == 8) return 4;
   return elements == 32 ? (contiguous ? 4 : 3) : elements == 16 ? 6 : 8;
+}
+
+// Takes the logits of a row to its probabilities, by a warp. Between sum and division the first halves of the exponentials
+// are in the logits' places, the second ones `tails` elements after them; a lane meets its own alone.
+template <class T, class At>
+__device__ __forceinline__ void softmax_in_place(At at, int k, int tails) {
+  const T max = largest_in_shared<T>(at, k);
+  const T shift = shift_of(max);
+  const PartialSum<T> sum = sum_in_shared(at, k, max, shift, [&](int column, Pair<T> term) {
+    T* const head = at(column);
+    head[0] = term.head;
+    head[tails] = term.tail;
+  });
+  const RowScale<T> scale = scale_of(sum, shift);
+#pragma unroll kGroup
+  for (int column = lane_of_thread(); column < k; column += kWarpLanes) {
+    T* const head = at(column);
+    *head = scale.regular ? probability(Pair<T>{head[0], head[tails]}, scale.inverse) : canonical_nan<T>();
+  }
 }
 
 // Adjacent lanes work on contiguous rows; along another axis adjacent lanes take adjacent rows.
@@ -78,6 +99,10 @@ __global__ void __launch_bounds__(128, blocks_of_tiles(sizeof(T), E, contiguous)
       const int at = V > 1 ? place_of<T>(place + column, mixed) : place + column * (contiguous ? 1 : tiles.stride);
       return reinterpret_cast<Vector<T, V>*>(memory + at);
     };
+    if constexpr (sizeof(T) == 8 && !Lanes::of_short_row) {
+      softmax_in_place<T>([&](int column) { return vector_at(column)->element; }, k, tiles.tails);
+      continue;
+    }
     Columns<T, V, E, Lanes> columns;
     columns.load_from(vector_at, k, t, lanes);
     __syncwarp();  // before another lane writes what one without a row has read
@@ -160,11 +185,10 @@ static cudaError_t launch_lanes(const T* x, T* y, Layout layout, const Plan& pla
   return cudaErrorInvalidValue;
 }
 
-// Rows of float64 for whose exponentials there are no registers.
-template <int E>
+// Rows of float64 for whose exponentials there are no registers: a warp for each.
 static cudaError_t launch_warps(const double* x, double* y, Layout layout, const Plan& plan, cudaStream_t stream) {
-  return layout.inner > 1 ? launch_tile<E, 1, false>(x, y, layout, plan, WholeWarp(), stream)
-                          : launch_tile<E, 1, true>(x, y, layout, plan, WholeWarp(), stream);
+  return layout.inner > 1 ? launch_tile<kGroup, 1, false>(x, y, layout, plan, WholeWarp(), stream)
+                          : launch_tile<kGroup, 1, true>(x, y, layout, plan, WholeWarp(), stream);
 }
 
 // Rows that one lane holds.
@@ -183,9 +207,8 @@ cudaError_t softmax_tile(const T* x, T* y, Layout layout, const Plan& plan, cuda
   if (plan.lanes_per_row > 1) {
     if constexpr (sizeof(T) == 4) return launch_lanes<32>(x, y, layout, plan, stream);
     if constexpr (sizeof(T) == 8) {
-      return plan.elements == 8    ? launch_lanes<8>(x, y, layout, plan, stream)
-             : plan.elements == 16 ? launch_warps<16>(x, y, layout, plan, stream)
-                                   : launch_warps<32>(x, y, layout, plan, stream);
+      return plan.tail_offset > 0 ? launch_warps(x, y, layout, plan, stream)
+                                  : launch_lanes<8>(x, y, layout, plan, stream);
     }
   }
   switch (plan.elements) {
