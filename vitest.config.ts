@@ -32,11 +32,11 @@ for (const isa of Object.keys(buildIsas)) {
 const emulatedDevices = ['sm_75', 'sm_80', 'sm_90', 'sm_120'];
 const emulatedLibrary = fileURLToPath(new URL('build/emulated/softmax_native.node', import.meta.url));
 
-// Instruction sets give the same bits, which test/isa/golden.test.ts says: accuracy is measured on the last of them, and
-// on the others in the long tests only.
-const accuracy = 'test/isa/accuracy.test.ts';
-const accurateIsa = isas.at(-1);
-const otherIsas = isas.filter((isa) => isa !== accurateIsa);
+// Instruction sets give the same bits, which test/isa/golden.test.ts says: accuracy, and bits in every place and batch,
+// are tried on the last of them, and on the others in the long tests only.
+const ofOneIsa = ['accuracy', 'bits'].map((name) => `test/isa/${name}.test.ts`);
+const wholeIsa = isas.at(-1);
+const otherIsas = isas.filter((isa) => isa !== wholeIsa);
 
 // All tests run on one of these GPUs. What fails, how that is met, what memory is held, which thread computes and how a
 // process ends depend on the regimes hardly at all; ptx.test.ts says itself which GPU it is for.
@@ -82,7 +82,7 @@ export default defineConfig({
         test: {
           name: `isa-${isa}`,
           include: ['test/isa/**/*.test.ts'],
-          exclude: isa === accurateIsa ? [] : [accuracy],
+          exclude: isa === wholeIsa ? [] : ofOneIsa,
           env: { SOFTMAX_NATIVE_ISA: isa },
         },
       })),
@@ -113,7 +113,7 @@ export default defineConfig({
       },
       ...otherIsas.map((isa) => ({
         extends: true as const,
-        test: { name: `long-isa-${isa}`, include: [accuracy], env: { SOFTMAX_NATIVE_ISA: isa } },
+        test: { name: `long-isa-${isa}`, include: ofOneIsa, env: { SOFTMAX_NATIVE_ISA: isa } },
       })),
       ...emulatedDevices
         .filter((device) => device !== wholeDevice && device !== otherRegimes)

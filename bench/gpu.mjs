@@ -55,6 +55,8 @@ console.log('\nCalls on tensors, in microseconds a call');
 console.table(calls);
 const { costs: autoCosts, arrays: hostArrays } = measureHostArrays(transfers);
 printHostArrays(hostArrays, transfers);
+const firstCalls = measureFirstCalls();
+printFirstCalls(firstCalls);
 printPeers(kernels, peers);
 printSummary();
 
@@ -79,6 +81,7 @@ if (dryRun) {
     calls,
     autoCosts,
     hostArrays,
+    firstCalls,
     peers,
   };
   writeFileSync(options.json, `${byLines(result)}\n`);
@@ -241,6 +244,35 @@ async function measureCalls() {
   }
   for (const tensor of [x, out, max, argmax, jacobian]) tensor.dispose();
   return results;
+}
+
+/**
+ * What the first call of a kernel costs a process, with the machine code of the build and where the driver compiles the
+ * kernels from PTX, as it does for GPUs newer than all that code (and then keeps the result, which it is told not to here).
+ */
+function measureFirstCalls() {
+  const program = fileURLToPath(new URL('gpu/first-calls.mjs', import.meta.url));
+  const times = (environment) => {
+    const { stdout, stderr } = spawnSync(process.execPath, [program, String(gpu)], {
+      encoding: 'utf8',
+      env: { ...process.env, ...environment },
+      timeout: 60_000,
+    });
+    if (stdout !== '') return JSON.parse(stdout);
+    console.error(`first calls, ${JSON.stringify(environment)}: ${stderr}`);
+    return [];
+  };
+  const compiled = times({});
+  const fromPtx = times({ CUDA_FORCE_PTX_JIT: '1', CUDA_CACHE_DISABLE: '1' });
+  return compiled.map((row) => {
+    const { first, second } = fromPtx.find(({ call }) => call === row.call) ?? {};
+    return { ...row, firstFromPtx: first, secondFromPtx: second };
+  });
+}
+
+function printFirstCalls(rows) {
+  console.log("\nA process's first calls, in milliseconds, and the same again");
+  console.table(rows);
 }
 
 /**

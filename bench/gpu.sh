@@ -55,6 +55,7 @@ sanitize() {
 
 [ -n "$dry_run" ] || nvidia-smi || exit 1
 step 240 build npm run ensure-built
+step 30 doctor node dist/cli.js doctor
 if [ -n "$dry_run" ]; then
   step 60 bits "$programs/cuda_bits_emulated" few
   step 100 tests npm exec -- vitest run --project=emulated-sm_90 test/cuda

@@ -8,7 +8,7 @@
 // additions in registers, shuffles, and additions in registers.
 //
 // Where the columns live in registers (Columns), all of this is unrolled; where they live in shared memory
-// (sum_of_shared), 8 registers at a time go through a loop, which keeps the code short.
+// (sum_in_shared), 8 registers at a time go through a loop, which keeps the code short.
 #pragma once
 
 #include <cmath>
@@ -425,20 +425,23 @@ __device__ __forceinline__ T largest_in_shared(At at, int n) {
 }
 
 // The sum of the n <= 1024 logits of a chunk in shared memory, of which at(column) are the places and `max` is the
-// largest, in every lane of a warp. keep(column, term) gets their exponentials.
-template <class T, class At, class Keep>
+// largest, in every lane of a warp. keep(column, term) gets their exponentials. Past the end of the row `step` of a lane's
+// columns are left out together.
+template <int step, class T, class At, class Keep>
 __device__ __forceinline__ PartialSum<T> sum_in_shared(At at, int n, T max, T shift, Keep keep) {
+  const int t = lane_of_thread();
   ChunkSum<T, 1, WholeWarp> sum(max, shift);
 #pragma unroll 1
-  for (int first = lane_of_thread(); first - lane_of_thread() < n; first += kLanes) {
+  for (int first = 0; first < n; first += kLanes) {
     T logits[kGroup];
 #pragma unroll
     for (int i = 0; i < kGroup; i++) {
-      const int column = first + i * kWarpLanes;
+      const int column = first + i * kWarpLanes + t;
       logits[i] = column < n ? *at(column) : -infinity<T>();
     }
-    sum.add(logits, kGroup, [&](int i, Pair<T> term) {
-      const int column = first + i * kWarpLanes;
+    const int used = step < kGroup ? (n - first + kWarpLanes - 1) / kWarpLanes : kGroup;
+    sum.template add<step>(logits, used, [&](int i, Pair<T> term) {
+      const int column = first + i * kWarpLanes + t;
       if (column < n) keep(column, term);
     });
   }
@@ -449,7 +452,7 @@ __device__ __forceinline__ PartialSum<T> sum_in_shared(At at, int n, T max, T sh
 template <class T>
 __device__ SOFTMAX_NOINLINE PartialSum<T> sum_of_shared(const T* chunk, int n, T shift) {
   const auto at = [&](int column) { return chunk + column; };
-  return sum_in_shared(at, n, largest_in_shared<T>(at, n), shift, [](int, Pair<T>) {});
+  return sum_in_shared<kGroup>(at, n, largest_in_shared<T>(at, n), shift, [](int, Pair<T>) {});
 }
 
 // The probabilities of one logit for each of the order's lanes, of which `n` are there: with all of them nothing is

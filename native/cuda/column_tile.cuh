@@ -51,8 +51,12 @@ class ColumnTile {
         copy<policy::kTileLoads>(from, step(), to, lines_, n);
         return;
       }
-#pragma unroll 4
-      for (int j = line_; j < n; j += lines_, from += step(), to += lines_) start_copy(to, from);
+      int j = line_;
+      for (; j + 3 * lines_ < n; j += 4 * lines_) {
+#pragma unroll
+        for (int u = 0; u < 4; u++, from += step(), to += lines_) start_copy(to, from);
+      }
+      for (; j < n; j += lines_, from += step(), to += lines_) start_copy(to, from);
     });
     end_group_of_copies();
     wait_for_copies(0);

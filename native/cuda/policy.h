@@ -57,7 +57,7 @@ struct Plan {
   int64_t tile_outer;        // tile, columns: a block's rows are tile_outer x tile_inner
   int64_t tile_inner;        //
   int64_t stride;            // in shared memory: of a tile from element to element of a row, of columns from row to row
-  int64_t tail_offset;       // tile: elements from a logit in shared memory to the second half of its exponential, or 0
+  int64_t tail_offset;       // tile: the place in shared memory for second halves of exponentials, in elements, or 0
   int64_t chunks_per_block;  // of a row
   int64_t chunks_per_slot;   // chunks that one warp sums one after the other: a power of two, 32 at most
   int64_t slices;            // split, split columns: the pieces of a row
@@ -100,8 +100,7 @@ constexpr int64_t power_of_two_from(int64_t n) {
 constexpr int stream_warps(int64_t element_size) { return element_size == 4 ? 8 : 4; }
 
 // Elements that a thread loads before it waits for the first, where copies go through registers: of columns
-// (column_tile.cuh), where each takes three registers, for itself and its places; of a chunk (copy_chunk), half of it,
-// as all of it would take the registers of half the warps.
+// (column_tile.cuh); of a chunk (copy_chunk), half of it, as all of it would take the registers of half the warps.
 constexpr int kTileLoads = 8;
 constexpr int kChunkLoads = 16;
 
@@ -147,7 +146,7 @@ constexpr int64_t registers_per_thread(const Plan& plan, int64_t element_size, i
         return plan.elements == 2                                                       ? 60
                : plan.elements == 4                                                     ? 81
                : compute_capability < 90 && plan.elements == 8 && plan.tail_offset == 0 ? 100
-                                                                                        : 126;
+                                                                                        : 128;
       }
       if (plan.elements == 32) return plan.stride == 1 ? 128 : 168;
       return plan.elements == 2 ? 40 : plan.elements == 4 ? 53 : plan.elements == 8 ? 64 : 80;
@@ -224,9 +223,9 @@ constexpr int64_t slot_bytes(int64_t element_size, int64_t slots) {
 // The chunks that a warp sums one after the other, so that `chunks` of them need no more than kSlots slots.
 constexpr int64_t chunks_per_slot(int64_t chunks) { return power_of_two_from(ceil_div(chunks, kSlots)); }
 
-// Elements from row to row of columns in shared memory: k, and what leads so far past a multiple of all banks that the
-// lanes which are served together, each with the next of `width` adjacent rows and then the next element of all, meet
-// different ones.
+// Elements from row to row of columns in shared memory: the least from k on that is ceil(lanes / width) modulo `lanes`,
+// of which the banks serve so many at a time. Lanes that each have the next of `width` adjacent rows, and then the next
+// element, meet in no bank where `width` is a power of two, and at most two of them elsewhere.
 constexpr int64_t column_stride(int64_t k, int64_t width, int64_t element_size) {
   const int64_t lanes = 128 / element_size;
   return k + (ceil_div(lanes, width) + lanes - k % lanes) % lanes;
@@ -254,9 +253,11 @@ constexpr bool terms_in_memory(int64_t k, int64_t element_size) { return element
 // they are contiguous or `width` holds the whole inner axis, and else lines of `width` adjacent columns at most.
 inline void place_tile(Plan& plan, Layout layout, int64_t wanted, int64_t width, int64_t element_size) {
   const int64_t k = layout.k, inner = layout.inner;
+  const bool in_memory = terms_in_memory(k, element_size);
   int64_t bytes = 0;
   plan.tile_inner = even_width(inner, width, element_size);
-  if (plan.tile_inner == inner) {
+  // A warp for a row would meet in a quarter of the banks or fewer where 4, 8 ... rows lie between its elements.
+  if (plan.tile_inner == inner && !(in_memory && inner % 4 == 0)) {
     plan.stride = inner;
     plan.tile_outer = least(most(1, wanted / inner), layout.outer);
     bytes = ceil_div(plan.tile_outer * inner * k * element_size, 128) * 128 + 16;
@@ -265,10 +266,9 @@ inline void place_tile(Plan& plan, Layout layout, int64_t wanted, int64_t width,
     plan.tile_outer = 1;
     bytes = k * plan.stride * element_size;
   }
-  const bool in_memory = terms_in_memory(k, element_size);
-  plan.tail_offset = in_memory ? bytes / element_size : 0;
-  plan.shared_bytes = in_memory ? 2 * bytes : bytes;
   plan.rows_per_block = plan.tile_outer * plan.tile_inner;
+  plan.tail_offset = in_memory ? bytes / element_size : 0;
+  plan.shared_bytes = bytes + (in_memory ? plan.rows_per_block * k * element_size : 0);
 }
 
 // Tiles: k up to 1024. A block's rows lie in shared memory in the array's own order, so that they are copied there and
@@ -305,7 +305,7 @@ inline Plan tile(Layout layout, int64_t element_size, const DeviceProperties& de
   const int64_t rounded_up = ceil_div(wanted, groups) * groups;
   const int64_t rounded = (wanted + (in_memory ? 0 : groups / 2)) / groups * groups;
   wanted = four_fit(rounded_up) ? rounded_up : most(groups, rounded);
-  // Whole lines of 128 bytes of the inner axis where they fit, never less than a sector that has room.
+  // Whole lines of 128 bytes of the inner axis where they fit, and less than a sector only where that does not.
   const int64_t line = 128 / element_size, most_bytes = most(kColumnTileBytes, 2 * tile_bytes);
   int64_t width = 32 / element_size;
   while (width < wanted && 2 * width * row_bytes <= most_bytes) width = width < line ? 2 * width : width + line;
@@ -519,9 +519,9 @@ inline double instructions_per_element(const Plan& plan, Layout layout) {
     case Regime::split:
       return 91;
     case Regime::columns:
-      return 91 + 17;  // to shared memory and back, counted in the code for 9.0
+      return 91 + 13;  // to shared memory and back, counted in the code for 9.0
     case Regime::split_columns:
-      return 91 + 10 + 17;  // to shared memory twice
+      return 91 + 6 + 13;  // to shared memory twice
   }
   return 0;
 }

@@ -13,7 +13,7 @@ struct Tiles {
   int outer;  // of a tile; the last may have fewer
   int inner;
   int stride;  // from element to element of a row
-  int tails;   // from a logit in shared memory to the second half of its exponential
+  int tails;   // the place of the second halves of exponentials in shared memory, row after row
   uint32_t inner_tiles;
   Divisor by_inner;
 
@@ -26,7 +26,7 @@ struct Tiles {
         inner_tiles(static_cast<uint32_t>(policy::ceil_div(array.inner, plan.tile_inner))),
         by_inner(plan.tile_inner) {}
 
-  __device__ __forceinline__ bool are_spans() const { return inner_tiles == 1; }
+  __device__ __forceinline__ bool are_spans() const { return stride == layout.inner; }
 };
 
 // Blocks of a multiprocessor, which limit a thread's registers.
@@ -35,22 +35,33 @@ constexpr int blocks_of_tiles(int element_size, int elements, bool contiguous) {
   return elements == 32 ? (contiguous ? 4 : 3) : elements == 16 ? 6 : 8;
 }
 
-// Takes the logits of a row to its probabilities, by a warp. Between sum and division the first halves of the exponentials
-// are in the logits' places, the second ones `tails` elements after them; a lane meets its own alone.
+// Takes the k logits of a row at the places at(column) to its probabilities, by a warp. Between sum and division the first
+// halves of the exponentials are in the logits' places and the second ones in `tails`; a lane meets its own alone.
 template <class T, class At>
-__device__ __forceinline__ void softmax_in_place(At at, int k, int tails) {
+__device__ __forceinline__ void softmax_in_place(At at, T* tails, int k) {
   const T max = largest_in_shared<T>(at, k);
   const T shift = shift_of(max);
-  const PartialSum<T> sum = sum_in_shared(at, k, max, shift, [&](int column, Pair<T> term) {
-    T* const head = at(column);
-    head[0] = term.head;
-    head[tails] = term.tail;
+  const PartialSum<T> sum = sum_in_shared<kGroup / 2>(at, k, max, shift, [&](int column, Pair<T> term) {
+    *at(column) = term.head;
+    tails[column] = term.tail;
   });
   const RowScale<T> scale = scale_of(sum, shift);
-#pragma unroll kGroup
-  for (int column = lane_of_thread(); column < k; column += kWarpLanes) {
-    T* const head = at(column);
-    *head = scale.regular ? probability(Pair<T>{head[0], head[tails]}, scale.inverse) : canonical_nan<T>();
+  int column = lane_of_thread();
+  if (!scale.regular) {
+    for (; column < k; column += kWarpLanes) *at(column) = canonical_nan<T>();
+    return;
+  }
+  // All of a group's exponentials are on their way before the first probability is stored.
+  constexpr int group = 4;
+  for (; column + (group - 1) * kWarpLanes < k; column += group * kWarpLanes) {
+    Pair<T> terms[group];
+#pragma unroll
+    for (int i = 0; i < group; i++) terms[i] = {*at(column + i * kWarpLanes), tails[column + i * kWarpLanes]};
+#pragma unroll
+    for (int i = 0; i < group; i++) *at(column + i * kWarpLanes) = probability(terms[i], scale.inverse);
+  }
+  for (; column < k; column += kWarpLanes) {
+    *at(column) = probability(Pair<T>{*at(column), tails[column]}, scale.inverse);
   }
 }
 
@@ -100,17 +111,17 @@ __global__ void __launch_bounds__(128, blocks_of_tiles(sizeof(T), E, contiguous)
       return reinterpret_cast<Vector<T, V>*>(memory + at);
     };
     if constexpr (sizeof(T) == 8 && !Lanes::of_short_row) {
-      softmax_in_place<T>([&](int column) { return vector_at(column)->element; }, k, tiles.tails);
-      continue;
+      const auto at = [&](int column) { return vector_at(column)->element; };
+      softmax_in_place<T>(at, memory + tiles.tails + row * k, k);
+    } else {
+      Columns<T, V, E, Lanes> columns;
+      columns.load_from(vector_at, k, t, lanes);
+      __syncwarp();  // before another lane writes what one without a row has read
+      const T max = columns.max(lanes);
+      const T shift = shift_of(max);
+      const PartialSum<T> sum = columns.sum(k, max, shift, lanes);
+      if (has_row) columns.write_to(vector_at, k, t, scale_of(sum, shift), lanes);
     }
-    Columns<T, V, E, Lanes> columns;
-    columns.load_from(vector_at, k, t, lanes);
-    __syncwarp();  // before another lane writes what one without a row has read
-    const T max = columns.max(lanes);
-    const T shift = shift_of(max);
-    const PartialSum<T> sum = columns.sum(k, max, shift, lanes);
-    if (!has_row) continue;
-    columns.write_to(vector_at, k, t, scale_of(sum, shift), lanes);
   }
 
   __syncthreads();

@@ -36,7 +36,8 @@ describe('the kernels on an emulated device', () => {
 
 // Every instance of a kernel; test/long/kernel-resources.test.ts finds the same ones in what nvcc compiles.
 const types = ['float', 'double'];
-// Rows of one lane, of more, of float64 that keeps no exponentials; in vectors where they have as many elements.
+// Rows of one lane, of more, of float64 whose exponentials wait in shared memory; in vectors where they have as many
+// elements.
 const tiles = [
   ...types.flatMap((type) =>
     (type === 'float' ? [2, 4, 8, 16, 32] : [2, 4, 8]).flatMap((elements) => [
