@@ -11,6 +11,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { hashOfKernelSources } from './kernel-sources.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -51,7 +52,11 @@ for (const { kernel, architecture, spillStores, spillLoads } of spilling) {
 const saved = path.join(root, 'bench/results/kernel-resources.json');
 for (const file of [...(options.save ? [saved] : []), ...(options.json ? [options.json] : [])]) {
   const lines = kernels.map((row) => `    ${JSON.stringify(row)}`);
-  writeFileSync(file, `{\n  "nvcc": "${version}",\n  "kernels": [\n${lines.join(',\n')}\n  ]\n}\n`);
+  const sources = hashOfKernelSources();
+  writeFileSync(
+    file,
+    `{\n  "nvcc": "${version}",\n  "sources": "${sources}",\n  "kernels": [\n${lines.join(',\n')}\n  ]\n}\n`,
+  );
   console.log(`wrote ${file}`);
 }
 if (options.check && spilling.length > 0) process.exitCode = 1;

@@ -3,15 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { softmax, softmaxJacobian } from '../../lib/index.ts';
 import { byName } from '../support/by-name.ts';
 import type { Distribution } from '../support/distributions.ts';
-import {
-  gaussian,
-  LARGE_K,
-  OFFSETS,
-  SHAPES_OF_ROWS,
-  SIGMAS,
-  SMALL_K,
-  uniform,
-} from '../support/distributions.ts';
+import { gaussian, OFFSETS, SHAPES_OF_ROWS, SIGMAS, SMALL_K, uniform } from '../support/distributions.ts';
 import type { Worst } from '../support/measure.ts';
 import {
   describeWorst,
@@ -48,7 +40,7 @@ function softmaxWorst(format: Format, distribution: Distribution, ks: readonly n
   const random = randomFrom(1000);
   return worstOf(
     ks.map((k) => {
-      const rows = Math.max(1, Math.floor(8192 / k));
+      const rows = Math.max(1, Math.floor(4096 / k));
       return measureSoftmax(softmax, makeRows(distribution, rows, k, random, format), k, format);
     }),
   );
@@ -58,7 +50,7 @@ describe.each(byName(FORMATS))('softmax in %s is within 1 ulp', (_format, format
   const column = `softmax ${format.name}`;
 
   it.each(byName(EVERY_DISTRIBUTION))('%s', (_title, distribution) => {
-    const worst = softmaxWorst(format, distribution, [...SMALL_K, ...LARGE_K]);
+    const worst = softmaxWorst(format, distribution, [...SMALL_K, 10_007, 65_537]);
     expectWithin(worst, SOFTMAX_BOUND, distribution.name, column);
   });
 

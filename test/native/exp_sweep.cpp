@@ -64,6 +64,20 @@ void measure(double x, Worst& worst) {
   worst.take(one);
 }
 
+// The loop is compiled a second time for processors that have fused multiply-add, which is nearly all of them: as a call
+// of the C library it takes half of the time.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+__attribute__((flatten, target_clones("fma", "default")))
+#endif
+void sweep_part(uint32_t first, uint64_t step, uint32_t end, Worst& worst) {
+  for (uint64_t bits = first; bits < end; bits += step) {
+    FloatBits u;
+    u.bits = static_cast<uint32_t>(bits);
+    measure(u.value, worst);
+    measure(-u.value, worst);
+  }
+}
+
 Worst sweep_float32(uint64_t step) {
   const uint32_t end =
       0x48000000;  // 2^17: unshifted rows have maxima below 2^16 in magnitude, and other logits further down
@@ -71,14 +85,8 @@ Worst sweep_float32(uint64_t step) {
   std::vector<Worst> parts(workers);
   std::vector<std::thread> threads;
   for (unsigned worker = 0; worker < workers; worker++) {
-    threads.emplace_back([&, worker] {
-      for (uint64_t bits = worker * step; bits < end; bits += workers * step) {
-        FloatBits u;
-        u.bits = static_cast<uint32_t>(bits);
-        measure(u.value, parts[worker]);
-        measure(-u.value, parts[worker]);
-      }
-    });
+    threads.emplace_back(
+        [&, worker] { sweep_part(static_cast<uint32_t>(worker * step), workers * step, end, parts[worker]); });
   }
   for (std::thread& thread : threads) thread.join();
   Worst worst;
