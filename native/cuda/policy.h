@@ -232,7 +232,7 @@ constexpr int64_t column_stride(int64_t k, int64_t width, int64_t element_size) 
 }
 
 // The width of tiles of the inner axis, of `most_columns` at most, as even as whole sectors allow where rows of the
-// inner axis consist of such.
+// inner axis consist of such and one is not too wide.
 constexpr int64_t even_width(int64_t inner, int64_t most_columns, int64_t element_size) {
   const int64_t sector = 32 / element_size;
   const int64_t even = ceil_div(inner, ceil_div(inner, most_columns));
@@ -250,7 +250,8 @@ constexpr int64_t line_stride(int64_t width, int64_t columns) {
 constexpr bool terms_in_memory(int64_t k, int64_t element_size) { return element_size == 8 && k > 256; }
 
 // Where the rows of a tile lie in shared memory: `wanted` of them in one span of the array, which may begin anywhere, if
-// they are contiguous or `width` holds the whole inner axis, and else lines of `width` adjacent columns at most.
+// they are contiguous or `width` holds the whole inner axis; else, and where a span would meet in few banks, lines of
+// `width` adjacent columns at most.
 inline void place_tile(Plan& plan, Layout layout, int64_t wanted, int64_t width, int64_t element_size) {
   const int64_t k = layout.k, inner = layout.inner;
   const bool in_memory = terms_in_memory(k, element_size);

@@ -14,6 +14,7 @@ struct Tiles {
   int inner;
   int stride;  // from element to element of a row
   int tails;   // the place of the second halves of exponentials in shared memory, row after row
+  bool are_spans;
   uint32_t inner_tiles;
   Divisor by_inner;
 
@@ -23,10 +24,9 @@ struct Tiles {
         inner(static_cast<int>(plan.tile_inner)),
         stride(static_cast<int>(plan.stride)),
         tails(static_cast<int>(plan.tail_offset)),
+        are_spans(plan.tile_inner == array.inner && plan.stride == array.inner),
         inner_tiles(static_cast<uint32_t>(policy::ceil_div(array.inner, plan.tile_inner))),
         by_inner(plan.tile_inner) {}
-
-  __device__ __forceinline__ bool are_spans() const { return stride == layout.inner; }
 };
 
 // Blocks of a multiprocessor, which limit a thread's registers.
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(128, blocks_of_tiles(sizeof(T), E, contiguous)
   const int inner = static_cast<int>(smaller(tiles.layout.inner - first_inner, static_cast<int64_t>(tiles.inner)));
   const int64_t first = first_outer * k * tiles.layout.inner + first_inner;
   const int rows = outer * inner;
-  const bool is_span = contiguous || tiles.are_spans();
+  const bool is_span = contiguous || tiles.are_spans;
   // Vectors that would otherwise meet in few banks.
   const bool mixed = V > 1 && k / V % 2 == 0;
 
