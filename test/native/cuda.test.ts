@@ -156,6 +156,12 @@ describe('the launch policy, for rows of every length', () => {
   const select = (operation: Table['operation'], rows: Table['rows']) =>
     tables.filter((table) => table.operation === operation && table.rows === rows);
 
+  it('makes plans that can be launched, leave no row out and have room for what they put into shared memory', () => {
+    const { status, stdout } = spawnSync(program('policy_table'), ['plans'], { encoding: 'utf8' });
+    expect(stdout).toMatch(/^\d{6,} plans, 0 wrong\n$/);
+    expect(status).toBe(0);
+  });
+
   it('covers every length on every GPU, along the last axis and others', () => {
     expect(new Set(tables.map(({ device }) => device)).size).toBe(8);
     expect(select('softmax', 'many').length).toBe(8 * 2 * 3);

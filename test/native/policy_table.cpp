@@ -1,6 +1,9 @@
 // Prints how the launch policy (native/cuda/policy.h) treats rows of every length on each GPU, as JSON: ranges of
 // lengths with one regime, and over each range what its plans are predicted to do at worst. Softmax over the last axis
 // and over others, for many rows ("bytes" together) and few; row max; the Jacobian.
+//
+// `policy_table plans` checks instead that the plans of a few hundred thousand arrays can be launched, leave no row out,
+// and have room for all that the kernels put into shared memory.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -116,6 +119,72 @@ Expected jacobian_expected(int64_t rows, int64_t k, int64_t element_size, const 
           static_cast<double>(plan.shared_bytes)};
 }
 
+// What is wrong with the plan, or null.
+const char* fault_of(const Plan& plan, Layout layout, int64_t element_size, const DeviceProperties& device) {
+  const int64_t chunks = policy::ceil_div(layout.k, kChunkColumns);
+  if (plan.shared_bytes > device.shared_per_block) return "more shared memory than a block may have";
+  if (plan.blocks < 1 || plan.blocks > INT32_MAX) return "no number of blocks";
+  const bool in_tiles =
+      plan.regime == Regime::tile || plan.regime == Regime::columns || plan.regime == Regime::split_columns;
+  if (!in_tiles) return nullptr;
+
+  const int64_t rows = plan.tile_outer * plan.tile_inner;
+  const int64_t tiles =
+      policy::ceil_div(layout.outer, plan.tile_outer) * policy::ceil_div(layout.inner, plan.tile_inner);
+  if (plan.tile_inner < 1 || plan.tile_inner > layout.inner || plan.tile_outer > layout.outer)
+    return "no size of a tile";
+  if (plan.rows_per_block != rows) return "another number of rows";
+  if (plan.regime == Regime::tile) {
+    if (plan.warps > 4) return "more threads than the kernel is compiled for";
+    if (plan.blocks != tiles) return "rows without a block";
+    const bool terms = policy::terms_in_memory(layout.k, element_size);
+    if (!terms && plan.elements * plan.lanes_per_row < layout.k) return "columns without a register";
+    const bool span = plan.tile_inner == layout.inner && plan.stride == layout.inner;
+    if (!span && (plan.tile_outer > 1 || plan.stride < plan.tile_inner)) return "lines that overlap";
+    // A span may begin anywhere in its first 16 bytes.
+    const int64_t logits =
+        span ? rows * layout.k * element_size + 16 - element_size : layout.k * plan.stride * element_size;
+    if (terms ? plan.tail_offset * element_size < logits : plan.tail_offset != 0) return "tails among the logits";
+    const int64_t end = terms ? (plan.tail_offset + rows * layout.k) * element_size : logits;
+    return end > plan.shared_bytes ? "a tile larger than its memory" : nullptr;
+  }
+  if (plan.tile_inner > plan.warps * 32) return "fewer threads than adjacent rows";
+  if (plan.warps > 16) return "more threads than the kernel is compiled for";
+  if (plan.regime == Regime::split_columns) {
+    if (plan.warps < rows || plan.stride < kChunkColumns) return "rows without a warp or room";
+    if (plan.slices * plan.chunks_per_block < chunks || plan.blocks != tiles * plan.slices) return "chunks left out";
+    return rows * plan.stride * element_size > plan.shared_bytes ? "a tile larger than its memory" : nullptr;
+  }
+  if (plan.blocks_per_row * plan.chunks_per_block < chunks || plan.blocks != tiles * plan.blocks_per_row)
+    return "chunks left out";
+  if (plan.stride < std::min(layout.k, plan.chunks_per_block * kChunkColumns)) return "rows that overlap";
+  const int64_t logits = policy::ceil_div(rows * plan.stride * element_size, 16) * 16;
+  const int64_t sums = rows * (chunks + 1) * policy::kSlotScalars * element_size;
+  return logits + sums > plan.shared_bytes ? "a tile larger than its memory" : nullptr;
+}
+
+int64_t wrong_plans = 0;
+
+// Of arrays of all kinds of lengths and widths; returns how many there were.
+int64_t check_plans(const char* name, const DeviceProperties& device) {
+  int64_t plans = 0;
+  for (int64_t k = 1; k < 70'000; k += k < 300 ? 1 : k < 1100 ? 7 : k / 9) {
+    for (int64_t inner = 1; inner < 5000; inner += inner < 70 ? 1 : inner / 3) {
+      for (const int64_t outer : {1, 3, 70, 10'000}) {
+        for (const int64_t size : {4, 8}) {
+          const Layout layout{outer, k, inner};
+          const char* const fault = fault_of(softmax_plan(layout, size, device), layout, size, device);
+          plans++;
+          if (fault == nullptr || ++wrong_plans > 20) continue;
+          std::printf("%s, (%lld, %lld, %lld) of %lld bytes: %s\n", name, static_cast<long long>(outer),
+                      static_cast<long long>(k), static_cast<long long>(inner), static_cast<long long>(size), fault);
+        }
+      }
+    }
+  }
+  return plans;
+}
+
 bool first_table = true;
 
 template <class Expect>
@@ -132,8 +201,10 @@ void print_table(const char* name, const char* operation, int64_t element_size, 
 
 }  // namespace
 
-int main() {
-  std::printf("[");
+int main(int argc, char** argv) {
+  const bool only_check = argc > 1 && std::strcmp(argv[1], "plans") == 0;
+  int64_t plans = 0;
+  if (!only_check) std::printf("[");
   for (const char* name : {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90 (H200)", "sm_100", "sm_120"}) {
     const std::string architecture(name, std::strcspn(name, " "));
     const emulated::Preset& preset = *emulated::find_preset(architecture);
@@ -145,6 +216,10 @@ int main() {
                                      static_cast<int64_t>(preset.shared_per_multiprocessor),
                                      static_cast<int64_t>(preset.l2_bytes),
                                      architecture == name ? preset.memory_bus_bits : 6144};
+    if (only_check) {
+      plans += check_plans(name, device);
+      continue;
+    }
     for (const int64_t size : {4, 8}) {
       // Along the last axis, and other ones, narrow and wide, of whole sectors and not: as many rows as make
       // kManyBytes, or no more than four.
@@ -169,6 +244,10 @@ int main() {
         });
       }
     }
+  }
+  if (only_check) {
+    std::printf("%lld plans, %lld wrong\n", static_cast<long long>(plans), static_cast<long long>(wrong_plans));
+    return wrong_plans > 0;
   }
   std::printf("]\n");
   return 0;
