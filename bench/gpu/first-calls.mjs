@@ -18,8 +18,8 @@ async function measure(call, run) {
   results.push({ call, first, second });
 }
 
-const gpu = cudaDevice(Number(device));
-const tensor = (shape, type = Float32Array) => gpu.tensor(new type(shape[0] * shape[1]), { shape });
+const tensor = (shape, type = Float32Array) =>
+  cudaDevice(Number(device)).tensor(new type(shape[0] * shape[1]), { shape });
 await measure('starting, and a tensor', () => tensor([1, 1]));
 for (const [call, compute, x] of [
   ['softmax, 100 x 10', softmax, tensor([100, 10])],
